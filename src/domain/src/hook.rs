@@ -1,0 +1,115 @@
+//! What hooks and notifiers are asked and may answer, as values and traits; how they are reached is `http`'s.
+//!
+//! Params and returns: http.md 3.2 and 7.7.
+
+use serde_json::Value;
+
+use crate::command::Body;
+use crate::error::Failure;
+use crate::ids::{AppId, ClientId, ConvId, MessageId, Millis};
+
+/// `messageReceived`: before persistence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MessageReceived {
+    pub app: AppId,
+    pub cid: ConvId,
+    pub from: ClientId,
+    /// Receivers without the sender; empty for rooms.
+    pub to: Vec<ClientId>,
+    pub transient: bool,
+    pub body: Body,
+    pub receipt: bool,
+    pub at: Millis,
+    pub ip: Option<Box<str>>,
+}
+
+/// What `messageReceived` decided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Go on; `body` and `to` replace the message's own where given.
+    Pass { body: Option<Body>, to: Option<Vec<ClientId>> },
+    Drop(Failure),
+}
+
+/// `messageSent`: after; nothing is waited for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MessageSent {
+    pub app: AppId,
+    pub cid: ConvId,
+    pub mid: MessageId,
+    pub from: ClientId,
+    pub online: Vec<ClientId>,
+    pub offline: Vec<ClientId>,
+    pub transient: bool,
+    pub body: Body,
+    pub receipt: bool,
+    pub at: Millis,
+    pub ip: Option<Box<str>>,
+}
+
+/// `receiversOffline`: before the push.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReceiversOffline {
+    pub app: AppId,
+    pub cid: ConvId,
+    pub mid: MessageId,
+    pub from: ClientId,
+    pub body: Body,
+    pub at: Millis,
+    pub offline: Vec<ClientId>,
+    /// Those of `offline` who muted the conversation: pushed to only when forced.
+    pub muted: Vec<ClientId>,
+    pub mention_all: bool,
+    pub mentioned_offline: Vec<ClientId>,
+    /// The message's own `pushData`.
+    pub push_data: Option<Box<str>>,
+}
+
+/// What goes to a push provider: resolved content, receivers left.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notification {
+    pub app: AppId,
+    pub cid: ConvId,
+    pub mid: MessageId,
+    pub from: ClientId,
+    pub at: Millis,
+    pub to: Vec<ClientId>,
+    pub data: Value,
+}
+
+/// The app's own server, asked over the network. Every call is answered exactly once, by the call-back, from any
+/// thread, within the hook's time-out; none blocks the caller. Concurrency bounds, breaker and the app's
+/// `on_failure` are inside: what comes back is what shall happen.
+pub trait Hooks: Send + Sync {
+    /// Whether this app wants the event at all; cheap.
+    fn wants(&self, app: AppId, event: HookEvent) -> bool;
+    fn message_received(&self, ask: MessageReceived, done: Box<dyn FnOnce(Verdict) + Send>);
+    fn message_sent(&self, tell: MessageSent, done: Box<dyn FnOnce() + Send>);
+    /// `None`: no push at all.
+    fn receivers_offline(&self, ask: ReceiversOffline, done: Box<dyn FnOnce(Option<Notification>) + Send>);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HookEvent {
+    MessageReceived,
+    MessageSent,
+    ReceiversOffline,
+}
+
+impl HookEvent {
+    pub fn name(self) -> &'static str {
+        match self {
+            HookEvent::MessageReceived => "messageReceived",
+            HookEvent::MessageSent => "messageSent",
+            HookEvent::ReceiversOffline => "receiversOffline",
+        }
+    }
+}
+
+/// A way to a sleeping device: the push webhook now, APNs and FCM later.
+pub trait Notifier: Send + Sync {
+    /// Whether this app has one; cheap.
+    fn serves(&self, app: AppId) -> bool;
+    /// `done(Ok)` when the provider took it; the error is for the log and the counters.
+    fn notify(&self, notification: Notification, done: Box<dyn FnOnce(Result<(), String>) + Send>);
+}

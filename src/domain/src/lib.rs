@@ -1,0 +1,12 @@
+//! The domain: ids, sessions, conversations, messages and their rules; commands and answers as values.
+//!
+//! No I/O, no clock, no thread: every rule here is a function of what it is given, tested without sockets.
+//! Knows none of our other crates.
+
+pub mod app;
+pub mod command;
+pub mod conversation;
+pub mod error;
+pub mod hook;
+pub mod ids;
+pub mod reply;
