@@ -28,11 +28,16 @@ pub enum Command {
     Logout(Gate),
     Open(Open),
     Close,
-    Refresh { token: Option<Box<str>>, signature: Option<Signature> },
+    Refresh {
+        token: Option<Box<str>>,
+        signature: Option<Signature>,
+    },
     /// Which of these are online (at most 20 are looked at).
     Online(Vec<ClientId>),
     /// The legacy watch list: answered with an empty one.
-    Watch { add: bool },
+    Watch {
+        add: bool,
+    },
     /// A device token (wire.md 3.18).
     Report,
     Start(Start),
@@ -40,13 +45,29 @@ pub enum Command {
     Remove(Change),
     Query(Query),
     /// `attr`: JSON of changed keys; absent where the client sent none.
-    Update { cid: ConvId, attr: Option<Box<str>> },
+    Update {
+        cid: ConvId,
+        attr: Option<Box<str>>,
+    },
     /// Push notices of this conversation off (`on`) or on again for the caller.
-    Mute { cid: ConvId, on: bool },
-    Count { cid: ConvId },
-    Members { cid: ConvId, limit: Option<i32> },
-    MaxRead { cid: ConvId, all_members: bool },
-    IsMember { cids: Vec<Box<str>> },
+    Mute {
+        cid: ConvId,
+        on: bool,
+    },
+    Count {
+        cid: ConvId,
+    },
+    Members {
+        cid: ConvId,
+        limit: Option<i32>,
+    },
+    MaxRead {
+        cid: ConvId,
+        all_members: bool,
+    },
+    IsMember {
+        cids: Vec<Box<str>>,
+    },
     Send(Send),
     /// The receiver has these (wire.md 3.9); no reply.
     Delivered(Delivered),

@@ -27,7 +27,10 @@ pub struct MessageReceived {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// Go on; `body` and `to` replace the message's own where given.
-    Pass { body: Option<Body>, to: Option<Vec<ClientId>> },
+    Pass {
+        body: Option<Body>,
+        to: Option<Vec<ClientId>>,
+    },
     Drop(Failure),
 }
 

@@ -6,11 +6,27 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::error::{Code, Failure};
+
 /// Milliseconds since the epoch, server time.
 pub type Millis = i64;
 
 /// A client id, 1 to 64 characters (wire.md 5); shared, never copied for a recipient.
 pub type ClientId = Arc<str>;
+
+/// The longest client id, in characters.
+pub const MOST_CLIENT_CHARS: usize = 64;
+
+/// Whether a client can have this id: 1 to 64 characters, none of them a control character. 4103 otherwise.
+pub fn check_client(id: &str) -> Result<(), Failure> {
+    // A character has at least one byte: long text is refused without being walked.
+    let fits = id.len() <= 4 * MOST_CLIENT_CHARS && id.chars().count() <= MOST_CLIENT_CHARS;
+    if !fits || id.is_empty() || id.chars().any(char::is_control) {
+        let detail = format!("a client id has 1 to {MOST_CLIENT_CHARS} characters, without control characters");
+        return Err(Failure::because(Code::InvalidLogin, detail));
+    }
+    Ok(())
+}
 
 /// An app's place in the configuration: small and cheap, in place of its textual id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -184,6 +200,16 @@ mod tests {
         assert_eq!(id.to_string().len(), 22);
         assert_eq!(MessageId::parse(&id.to_string()), Some(id));
         assert_eq!(MessageId::parse("short"), None);
+    }
+
+    #[test]
+    fn client_ids_have_1_to_64_printable_characters() {
+        for id in ["a", "42", "Zoë 你好 :|", &"é".repeat(64)] {
+            assert_eq!(check_client(id), Ok(()), "{id}");
+        }
+        for id in ["", "a\nb", "a\0", &"a".repeat(65), &"é".repeat(65), &"a".repeat(10_000)] {
+            assert_eq!(check_client(id).map_err(|f| f.code), Err(Code::InvalidLogin), "{id}");
+        }
     }
 
     #[test]

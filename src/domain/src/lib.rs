@@ -10,3 +10,4 @@ pub mod error;
 pub mod hook;
 pub mod ids;
 pub mod reply;
+pub mod time;

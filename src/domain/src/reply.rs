@@ -13,30 +13,80 @@ pub enum Answer {
     Echo,
     LoggedIn(Gate),
     LoggedOut(Gate),
-    Opened { token: Box<str>, ttl_s: i32 },
+    Opened {
+        token: Box<str>,
+        ttl_s: i32,
+    },
     Closed,
-    Refreshed { token: Box<str>, ttl_s: i32 },
+    Refreshed {
+        token: Box<str>,
+        ttl_s: i32,
+    },
     Online(Vec<ClientId>),
-    Watched { add: bool },
+    Watched {
+        add: bool,
+    },
     Reported,
-    Started { cid: ConvId, created: Millis, updated: Option<Millis>, unique_id: Option<Box<str>>, existing: bool },
+    Started {
+        cid: ConvId,
+        created: Millis,
+        updated: Option<Millis>,
+        unique_id: Option<Box<str>>,
+        existing: bool,
+    },
     Added(Changed),
     Removed(Changed),
     /// `json`: the array of conversations as text.
-    Results { json: String },
-    Updated { cid: ConvId, updated: Millis, attr: Box<str>, modified: Box<str> },
+    Results {
+        json: String,
+    },
+    Updated {
+        cid: ConvId,
+        updated: Millis,
+        attr: Box<str>,
+        modified: Box<str>,
+    },
     /// mute and unmute answer with op `updated` too.
-    Muted { cid: ConvId, updated: Millis },
-    Count { cid: ConvId, count: i32 },
-    Members { cid: ConvId, members: Vec<ClientId> },
-    MaxRead { cid: ConvId, read: Option<Millis>, delivered: Option<Millis> },
-    MaxReadOfAll { cid: ConvId, members: Vec<MemberMarks> },
+    Muted {
+        cid: ConvId,
+        updated: Millis,
+    },
+    Count {
+        cid: ConvId,
+        count: i32,
+    },
+    Members {
+        cid: ConvId,
+        members: Vec<ClientId>,
+    },
+    MaxRead {
+        cid: ConvId,
+        read: Option<Millis>,
+        delivered: Option<Millis>,
+    },
+    MaxReadOfAll {
+        cid: ConvId,
+        members: Vec<MemberMarks>,
+    },
     /// `json`: the object cid -> bool as text.
-    IsMember { json: String },
-    Sent { mid: MessageId, at: Millis, cid: ConvId },
+    IsMember {
+        json: String,
+    },
+    Sent {
+        mid: MessageId,
+        at: Millis,
+        cid: ConvId,
+    },
     /// The message was refused; `mid` and `at` go with it all the same (wire.md 3.8.2).
-    NotSent { failure: Failure, mid: MessageId, at: Millis },
-    Logs { cid: ConvId, items: Vec<LogItem> },
+    NotSent {
+        failure: Failure,
+        mid: MessageId,
+        at: Millis,
+    },
+    Logs {
+        cid: ConvId,
+        items: Vec<LogItem>,
+    },
     Failed(Failure),
 }
 
@@ -74,14 +124,47 @@ pub struct LogItem {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
     Message(Message),
-    Joined { cid: ConvId, by: ClientId, updated: Millis },
-    MembersJoined { cid: ConvId, members: Vec<ClientId>, by: ClientId, updated: Millis },
-    Left { cid: ConvId, by: ClientId, updated: Millis },
-    MembersLeft { cid: ConvId, members: Vec<ClientId>, by: ClientId, updated: Millis },
-    Updated { cid: ConvId, by: ClientId, updated: Millis, attr: Box<str>, modified: Box<str> },
+    Joined {
+        cid: ConvId,
+        by: ClientId,
+        updated: Millis,
+    },
+    MembersJoined {
+        cid: ConvId,
+        members: Vec<ClientId>,
+        by: ClientId,
+        updated: Millis,
+    },
+    Left {
+        cid: ConvId,
+        by: ClientId,
+        updated: Millis,
+    },
+    MembersLeft {
+        cid: ConvId,
+        members: Vec<ClientId>,
+        by: ClientId,
+        updated: Millis,
+    },
+    Updated {
+        cid: ConvId,
+        by: ClientId,
+        updated: Millis,
+        attr: Box<str>,
+        modified: Box<str>,
+    },
     /// Delivered, or read: `at` is the time of it, `by` the receiver (wire.md 3.10).
-    Receipt { cid: ConvId, mid: MessageId, at: Millis, by: ClientId, read: bool },
-    Unread { convs: Vec<Unread>, as_of: Millis },
+    Receipt {
+        cid: ConvId,
+        mid: MessageId,
+        at: Millis,
+        by: ClientId,
+        read: bool,
+    },
+    Unread {
+        convs: Vec<Unread>,
+        as_of: Millis,
+    },
     SessionClosed(Failure),
     GoAway,
 }
