@@ -1,0 +1,94 @@
+//! A connection's share of commands in flight, in number and bytes.
+//!
+//! The reactor takes a credit for each command, whoever finishes the command drops it, from any thread. A connection
+//! that has run out is *paused*: the reactor reads it no further, TCP pushes back, and the credit that brings it to
+//! half of its limits wakes the reactor. Credits that are returned to a connection which is not paused cost two atomics.
+//!
+//! Pausing and returning race; each side writes its own word and then reads the other's, in one order for all threads.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
+
+use tidegate_domain::ids::ConnId;
+
+use crate::mailbox::Post;
+
+/// Returns a command's share when dropped.
+pub struct Credit(Option<(Arc<Share>, u32)>);
+
+impl Credit {
+    /// Belongs to no connection: for commands that came another way.
+    pub fn none() -> Self {
+        Credit(None)
+    }
+}
+
+impl fmt::Debug for Credit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some((share, bytes)) => write!(f, "Credit({}, {bytes} bytes)", share.conn),
+            None => f.write_str("Credit(none)"),
+        }
+    }
+}
+
+impl Drop for Credit {
+    fn drop(&mut self) {
+        if let Some((share, bytes)) = self.0.take() {
+            share.give_back(bytes);
+        }
+    }
+}
+
+/// What one connection has in flight.
+pub(crate) struct Share {
+    conn: ConnId,
+    post: Arc<Post>,
+    most: u32,
+    most_bytes: usize,
+    count: AtomicU32,
+    bytes: AtomicUsize,
+    paused: AtomicBool,
+}
+
+impl Share {
+    pub(crate) fn new(conn: ConnId, post: Arc<Post>, most: u32, most_bytes: usize) -> Arc<Self> {
+        let (count, bytes, paused) = (AtomicU32::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+        Arc::new(Share { conn, post, most, most_bytes, count, bytes, paused })
+    }
+
+    /// `None`: out of credits, and paused. Only the connection's reactor takes.
+    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Option<Credit> {
+        let has_some =
+            |share: &Self| share.count.load(SeqCst) < share.most && share.bytes.load(SeqCst) < share.most_bytes;
+        if !has_some(self) {
+            self.paused.store(true, SeqCst);
+            // What came back between the look and the mark woke nobody.
+            if !self.is_low() {
+                return None;
+            }
+            self.paused.store(false, SeqCst);
+        }
+        self.count.fetch_add(1, SeqCst);
+        self.bytes.fetch_add(bytes, SeqCst);
+        Some(Credit(Some((self.clone(), bytes as u32))))
+    }
+
+    /// Nothing is in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.count.load(SeqCst) == 0
+    }
+
+    fn is_low(&self) -> bool {
+        self.count.load(SeqCst) <= self.most / 2 && self.bytes.load(SeqCst) <= self.most_bytes / 2
+    }
+
+    fn give_back(&self, bytes: u32) {
+        self.bytes.fetch_sub(bytes as usize, SeqCst);
+        self.count.fetch_sub(1, SeqCst);
+        if self.paused.load(SeqCst) && self.is_low() && self.paused.swap(false, SeqCst) {
+            self.post.attend(self.conn);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The way to the reactors: one bounded mailbox each, filled by reservation.
+//!
+//! States of a reactor's `sleeping` flag: *false* while it works (a push only queues), *true* from just before it
+//! parks (the first push swaps it to false and wakes it; later ones do nothing). The reactor looks into its mailbox
+//! once more between setting it and parking, so that nothing is missed and a busy reactor is never woken.
+//!
+//! `used` counts what is reserved, waiting or being worked on, so that a broadcast that is walked in slices holds its
+//! place until it is done.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use tidegate_domain::ids::ConnId;
+
+use crate::mail::{Mail, Recipient};
+use crate::stats::Counters;
+
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// Posts mail to the reactors, from any thread, without waiting.
+#[derive(Clone)]
+pub struct Mailbox {
+    posts: Arc<[Arc<Post>]>,
+    room: Arc<Room>,
+}
+
+impl Mailbox {
+    pub(crate) fn new(posts: Vec<Arc<Post>>, room: Arc<Room>) -> Self {
+        Mailbox { posts: posts.into(), room }
+    }
+
+    /// Room for `n` pieces of mail in every reactor's mailbox, or in none. After a failure the callbacks of
+    /// [`on_room`](Self::on_room) are called once there is room again. More than the mailbox's bound is never granted.
+    pub fn reserve(&self, n: u32) -> bool {
+        if self.try_reserve(n as usize) {
+            return true;
+        }
+        self.room.wanted.store(true, SeqCst);
+        // What was freed between the try and the mark has called nobody.
+        self.try_reserve(n as usize)
+    }
+
+    fn try_reserve(&self, n: usize) -> bool {
+        for (at, post) in self.posts.iter().enumerate() {
+            let granted =
+                post.used.fetch_update(SeqCst, SeqCst, |used| used.checked_add(n).filter(|sum| *sum <= post.bound));
+            if granted.is_err() {
+                self.posts[..at].iter().for_each(|post| post.free(n));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Returns a reservation that was not used.
+    pub fn give_back(&self, n: u32) {
+        self.posts.iter().for_each(|post| post.free(n as usize));
+    }
+
+    /// Posts all of `mail`, in order, against one reservation each. Deliveries are split by reactor here.
+    pub fn push(&self, mail: &mut Vec<Mail>) {
+        if let [post] = &self.posts[..] {
+            let n = mail.len();
+            if n > 0 {
+                lock(&post.queue).extend(mail.drain(..));
+                post.wake();
+            }
+            return;
+        }
+        let total = mail.len();
+        let mut batches: Vec<Vec<Mail>> = self.posts.iter().map(|_| Vec::new()).collect();
+        for one in mail.drain(..) {
+            split(one, &mut batches);
+        }
+        for (post, batch) in self.posts.iter().zip(batches) {
+            if batch.len() < total {
+                post.free(total - batch.len());
+            }
+            if !batch.is_empty() {
+                lock(&post.queue).extend(batch);
+                post.wake();
+            }
+        }
+    }
+
+    /// Posts without a reservation, past the bound if need be: for the rare mail of those who cannot wait, each piece
+    /// of which some other bound already covers (a refusal is covered by its command's credit).
+    pub fn post(&self, mail: Mail) {
+        self.posts.iter().for_each(|post| {
+            post.used.fetch_add(1, SeqCst);
+        });
+        self.push(&mut vec![mail]);
+    }
+
+    /// Adds a callback for when room was made after a failed [`reserve`](Self::reserve). It is called on a reactor's
+    /// thread and must not wait.
+    pub fn on_room(&self, wake: Wake) {
+        self.room.wakes.write().unwrap_or_else(PoisonError::into_inner).push(wake);
+    }
+
+    /// Mail reserved, waiting or being worked on, over all reactors.
+    pub fn depth(&self) -> usize {
+        self.posts.iter().map(|post| post.used.load(SeqCst)).sum()
+    }
+
+    pub(crate) fn posts(&self) -> &[Arc<Post>] {
+        &self.posts
+    }
+}
+
+/// Hands `mail` to the batches of the reactors that it concerns; at most one piece to each.
+fn split(mail: Mail, batches: &mut [Vec<Mail>]) {
+    let conn = match &mail {
+        Mail::Broadcast { group, frame, class, except, later_for, since_ns } => {
+            for batch in batches {
+                batch.push(Mail::Broadcast {
+                    group: *group,
+                    frame: frame.clone(),
+                    class: *class,
+                    except: except.clone(),
+                    later_for: *later_for,
+                    since_ns: *since_ns,
+                });
+            }
+            return;
+        }
+        Mail::Deliver { to, .. } => match to.first() {
+            None => return,
+            Some(first) if to.iter().all(|r| r.conn.reactor() == first.conn.reactor()) => first.conn,
+            Some(_) => return split_list(mail, batches),
+        },
+        Mail::Reply { conn, .. }
+        | Mail::Join { conn, .. }
+        | Mail::Leave { conn, .. }
+        | Mail::LeaveAll { conn, .. }
+        | Mail::LoggedIn { conn, .. }
+        | Mail::LoggedOut { conn, .. }
+        | Mail::Alive { conn }
+        | Mail::Close { conn, .. } => *conn,
+    };
+    // A connection of a reactor that does not exist is as gone as any other.
+    if let Some(batch) = batches.get_mut(usize::from(conn.reactor())) {
+        batch.push(mail);
+    }
+}
+
+fn split_list(mail: Mail, batches: &mut [Vec<Mail>]) {
+    let Mail::Deliver { to, frame, class, later_for, delay, since_ns } = mail else { return };
+    let mut lists: Vec<Vec<Recipient>> = batches.iter().map(|_| Vec::new()).collect();
+    for recipient in to {
+        if let Some(list) = lists.get_mut(usize::from(recipient.conn.reactor())) {
+            list.push(recipient);
+        }
+    }
+    for (to, batch) in lists.into_iter().zip(batches) {
+        if !to.is_empty() {
+            batch.push(Mail::Deliver { to, frame: frame.clone(), class, later_for, delay, since_ns });
+        }
+    }
+}
+
+/// Who wants to know of room, over all reactors.
+#[derive(Default)]
+pub(crate) struct Room {
+    wanted: AtomicBool,
+    wakes: RwLock<Vec<Wake>>,
+}
+
+/// One reactor as the other threads see it.
+pub(crate) struct Post {
+    queue: Mutex<VecDeque<Mail>>,
+    used: AtomicUsize,
+    bound: usize,
+    /// Connections to look at again: credits came back, or the HTTP side has something to send.
+    attention: Mutex<Vec<ConnId>>,
+    sleeping: AtomicBool,
+    waker: mio::Waker,
+    room: Arc<Room>,
+    pub(crate) counters: Counters,
+}
+
+impl Post {
+    pub(crate) fn new(bound: usize, waker: mio::Waker, room: Arc<Room>) -> Self {
+        Post {
+            queue: Mutex::default(),
+            used: AtomicUsize::new(0),
+            bound,
+            attention: Mutex::default(),
+            sleeping: AtomicBool::new(false),
+            waker,
+            room,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Asks the reactor to look at a connection again.
+    pub(crate) fn attend(&self, conn: ConnId) {
+        lock(&self.attention).push(conn);
+        self.wake();
+    }
+
+    pub(crate) fn wake(&self) {
+        if self.sleeping.swap(false, SeqCst)
+            && let Err(error) = self.waker.wake()
+        {
+            log::error!("cannot wake a reactor: {error}");
+        }
+    }
+
+    /// Wakes the reactor whatever it does, so that it looks at the phase.
+    pub(crate) fn nudge(&self) {
+        self.sleeping.store(false, SeqCst);
+        if let Err(error) = self.waker.wake() {
+            log::error!("cannot wake a reactor: {error}");
+        }
+    }
+
+    /// Before parking; `false`: there is work, do not park.
+    pub(crate) fn may_sleep(&self) -> bool {
+        self.sleeping.store(true, SeqCst);
+        let quiet = lock(&self.queue).is_empty() && lock(&self.attention).is_empty();
+        if !quiet {
+            self.sleeping.store(false, SeqCst);
+        }
+        quiet
+    }
+
+    pub(crate) fn awake(&self) {
+        self.sleeping.store(false, SeqCst);
+    }
+
+    /// Moves everything that waits to the end of `into`.
+    pub(crate) fn take(&self, into: &mut VecDeque<Mail>) {
+        let mut queue = lock(&self.queue);
+        if into.is_empty() { std::mem::swap(&mut *queue, into) } else { into.append(&mut queue) }
+    }
+
+    /// Swaps the list of connections to look at with `into`, which is empty.
+    pub(crate) fn take_attention(&self, into: &mut Vec<ConnId>) {
+        std::mem::swap(&mut *lock(&self.attention), into);
+    }
+
+    /// `n` pieces of mail are done with, or were never sent.
+    pub(crate) fn free(&self, n: usize) {
+        if n == 0 {
+            return;
+        }
+        self.used.fetch_sub(n, SeqCst);
+        if self.room.wanted.load(SeqCst) && self.room.wanted.swap(false, SeqCst) {
+            self.room.wakes.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|wake| wake());
+        }
+    }
+}
+
+/// A panic elsewhere leaves a queue whole: nothing is done under these locks but moving values.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
