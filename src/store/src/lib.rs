@@ -1,11 +1,28 @@
-//! The `Store` trait: what must survive, in the domain's words, and `rocks`, the store on this machine's disk.
+//! The `Store` trait: what must survive, in the domain's words; `rocks`, the store on this machine's disk; and `model`,
+//! the same in memory for simulated runs and property tests.
 //!
 //! Nothing above knows which store it talks to. A `commit` is all or nothing, and durable when it returns as far as
-//! `[store] sync` promises. Must not know sessions, frames or stages.
+//! `[store] sync` promises. Must not know sessions, frames or stages. Everything but `rocks` builds without RocksDB.
+
+pub mod codec;
+pub mod key;
+mod marks;
+pub mod model;
+mod page;
+mod unread;
+mod valid;
+
+use std::sync::Arc;
 
 use tidegate_domain::command::{Body, Bound, Direction, Mentions};
 use tidegate_domain::conversation::Conversation;
 use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
+
+pub use marks::MOST_RANGES;
+pub use unread::MOST_LOOKED_AT;
+
+/// Where a store takes the time from: retention, the dedupe window and expiry are its business.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 
 /// A message as kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +104,9 @@ pub enum StoreError {
     /// The data folder cannot be used, in words for the person who starts the server.
     #[error("{0}")]
     Refused(String),
+    /// A change that cannot be kept as it is: the caller's mistake. Nothing was written, and the store goes on.
+    #[error("cannot be stored: {0}")]
+    Invalid(String),
     /// A write or read failed: the disk is full, or broken.
     #[error("the store failed: {0}")]
     Io(String),
@@ -97,7 +117,8 @@ pub enum StoreError {
 
 /// What must survive. Reads may run beside commits, and see only what was committed.
 pub trait Store: Send + Sync {
-    /// All or nothing. After an error nothing of it is there, now or after a restart.
+    /// All or nothing, also where the process ends in the middle. After an error nothing of it can be read; whether a
+    /// restart may bring it back (then all of it, its dedupe entry included) is the store's to say.
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError>;
 
     fn conversation(&self, app: AppId, cid: ConvId) -> Result<Option<Conversation>, StoreError>;
@@ -141,4 +162,9 @@ pub trait Store: Send + Sync {
     fn seal_key(&self) -> [u8; 32];
     /// `None` when all is well; otherwise why writes are refused or soon will be.
     fn trouble(&self) -> Option<String>;
+}
+
+/// The moment `age` before `now`; what is older has expired.
+pub(crate) fn before(now: Millis, age: std::time::Duration) -> Millis {
+    now.saturating_sub(Millis::try_from(age.as_millis()).unwrap_or(Millis::MAX))
 }
