@@ -1,1 +1,45 @@
+//! Everything of ours that speaks plain HTTP: the public side, the admin side, and the client for hooks and push.
+//!
+//! Owns a small runtime, its two servers and one outgoing client. What it needs from the rest of the server comes in
+//! as traits and plain values (`Admin`, `Journeys`, `ToSocket`), so it must not know stages, queues, reactors or
+//! stores. Nothing here ever blocks a caller: sockets arrive as byte streams, hooks answer by call-back.
 
+mod admin;
+mod breaker;
+mod client;
+mod hooks;
+mod json;
+mod metrics;
+mod notifier;
+mod public;
+mod runtime;
+mod server;
+mod stream;
+mod target;
+
+pub use admin::{
+    Admin, Blocked, Percentiles, Policy, PoolPatch, PoolReport, Readiness, Refused, StagePatch, StageReport, Trace,
+    TraceOf, TraceStep,
+};
+pub use hooks::{HookOptions, WebhookHooks};
+pub use metrics::{Family, Kind, Sample, Value};
+pub use notifier::{NotifierOptions, WebhookNotifier};
+pub use public::{Journeys, Page};
+pub use runtime::HttpRuntime;
+pub use server::{Deps, HttpSide, Options};
+pub use stream::{HttpStream, Piped, ToSocket};
+
+/// Why the HTTP side could not start. Each says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address} for the admin side: {source}")]
+    Listen { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("cannot start the threads of the HTTP side: {0}")]
+    Threads(std::io::Error),
+    #[error("app {app}: {url:?} is no address to call; it must be http:// or https:// with a host")]
+    Url { app: Box<str>, url: Box<str> },
+    #[error("public_url {0:?} is no address; it must be http:// or https:// with a host")]
+    PublicUrl(Box<str>),
+    #[error("cannot set up TLS for outgoing calls: {0}")]
+    Tls(rustls::Error),
+}

@@ -1,0 +1,42 @@
+//! The admin side: what an engineer sees and changes while messages flow.
+//!
+//! Owns the words of the admin API as values (`report`) and its routes (`routes`). What they mean is up to the
+//! implementer of [`Admin`]; this module must not know the engine.
+
+mod report;
+mod routes;
+
+pub use report::{
+    Blocked, Percentiles, Policy, PoolPatch, PoolReport, Readiness, StagePatch, StageReport, Trace, TraceOf, TraceStep,
+};
+pub(crate) use routes::router;
+
+use crate::metrics::Family;
+
+/// What the admin side asks. Each call may block briefly: it runs on a thread kept for that.
+pub trait Admin: Send + Sync + 'static {
+    fn readiness(&self) -> Readiness;
+    /// All stages, in the order of the pipeline.
+    fn stages(&self) -> Vec<StageReport>;
+    /// `None`: there is no such stage.
+    fn stage(&self, name: &str) -> Option<StageReport>;
+    /// All or nothing. What comes back is in force.
+    fn change_stage(&self, name: &str, patch: StagePatch) -> Result<StageReport, Refused>;
+    fn pools(&self) -> Vec<PoolReport>;
+    fn change_pool(&self, name: &str, patch: PoolPatch) -> Result<PoolReport, Refused>;
+    /// The last things that happened to a client or a message, oldest first; empty when nothing is known.
+    fn trace(&self, of: TraceOf) -> Vec<TraceStep>;
+    /// What `/metrics` shows besides the stages' own figures: connections, store, hooks.
+    fn families(&self) -> Vec<Family> {
+        Vec::new()
+    }
+}
+
+/// Why a change was not made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// No stage or pool of that name.
+    Unknown,
+    /// The reason, and what would be right.
+    Impossible(String),
+}

@@ -1,0 +1,128 @@
+//! One `POST` to somebody else's server, with connections kept for the next.
+//!
+//! Owns TLS towards them and the bound of an answer. It follows no redirect and sends no cookie. Must not know what is
+//! asked; time-outs are the caller's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Request, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::StartError;
+
+/// Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub(crate) struct Client(hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum PostError {
+    /// Not reached, or the connection broke before an answer.
+    Unreachable(String),
+    /// It answered, but not with success.
+    Status(u16),
+    TooLong,
+}
+
+/// A kept connection that nobody used for so long is closed.
+const IDLE: Duration = Duration::from_secs(30);
+/// Kept connections to one host.
+const KEPT: usize = 32;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+impl Client {
+    /// Trusts what the system trusts.
+    pub fn new() -> Result<Self, StartError> {
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        let (trusted, _) = roots.add_parsable_certificates(found.certs);
+        if trusted == 0 {
+            log::warn!("this system has no trusted certificates, so hooks and push can only call http:// addresses");
+        }
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(StartError::Tls)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
+        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(KEPT)
+            .build(connector);
+        Ok(Client(client))
+    }
+
+    /// Sends JSON and takes an answer of at most `most` bytes.
+    pub async fn post(
+        &self,
+        uri: &Uri,
+        header: Option<(HeaderName, HeaderValue)>,
+        body: Bytes,
+        most: usize,
+    ) -> Result<Bytes, PostError> {
+        let mut request = Request::post(uri.clone()).header(CONTENT_TYPE, JSON).header(USER_AGENT, AGENT);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(body)).map_err(|error| PostError::Unreachable(error.to_string()))?;
+        let answer = self.0.request(request).await.map_err(|error| PostError::Unreachable(whole_story(&error)))?;
+        let status = answer.status();
+        // Read to its end even when it is a refusal, so that the connection can be kept.
+        let body = Limited::new(answer.into_body(), most).collect().await;
+        if !status.is_success() {
+            return Err(PostError::Status(status.as_u16()));
+        }
+        body.map(|body| body.to_bytes()).map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+            Some(_) => PostError::TooLong,
+            None => PostError::Unreachable(whole_story(&*error)),
+        })
+    }
+}
+
+/// An address that can be called: http or https, with a host.
+pub(crate) fn callable(url: &str) -> Option<Uri> {
+    let uri: Uri = url.parse().ok()?;
+    let known = matches!(uri.scheme_str(), Some("http" | "https"));
+    (known && uri.host().is_some_and(|host| !host.is_empty())).then_some(uri)
+}
+
+/// An error with what caused it: "client error (Connect)" alone tells nobody anything.
+fn whole_story(error: &dyn std::error::Error) -> String {
+    let mut story = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        story = format!("{story}: {deeper}");
+        cause = deeper.source();
+    }
+    story
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_http_addresses_are_callable() {
+        for url in ["http://127.0.0.1:80/x", "https://example.com", "https://example.com/a?b=c"] {
+            assert!(callable(url).is_some(), "{url}");
+        }
+        for url in ["", "example.com", "/x", "ftp://example.com", "file:///etc/passwd", "http://"] {
+            assert!(callable(url).is_none(), "{url}");
+        }
+    }
+}

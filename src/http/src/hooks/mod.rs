@@ -1,0 +1,311 @@
+//! The app's own server asked by webhook: `domain::hook::Hooks` over HTTP.
+//!
+//! Owns who is asked, in which order, and what a failure means (`on_failure`). What is asked is `ask`, what may be
+//! answered `returns`, what becomes of a push `push`; bounds and breaker are `target`'s. Facts: http.md 3.1 and 3.2.
+
+mod ask;
+mod once;
+mod push;
+mod returns;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate_domain::app::{App, OnFailure, Webhook};
+use tidegate_domain::error::{Code, Failure};
+use tidegate_domain::hook::{HookEvent, Hooks, MessageReceived, MessageSent, Notification, ReceiversOffline, Verdict};
+use tidegate_domain::ids::AppId;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::breaker::Breaker;
+use crate::client::{self, Client};
+use crate::metrics::{Family, Kind};
+use crate::target::{CallError, Counts, Target};
+use crate::{HttpRuntime, StartError};
+pub(crate) use once::Once;
+use returns::Returned;
+
+/// Bounds of all hooks together.
+#[derive(Debug, Clone)]
+pub struct HookOptions {
+    /// Calls on their way, over all apps. Each app that has hooks may hold an equal part, and at least 1.
+    pub in_flight: usize,
+    /// Failures in a row after which a receiver is left alone.
+    pub breaker_after: u32,
+    /// For how long; then one call tries it.
+    pub breaker_open: Duration,
+    /// Calls that may wait for one receiver, for each that it may have on its way (`concurrency`).
+    pub waiting_per_call: usize,
+    /// Bytes of an answer.
+    pub max_answer: usize,
+    /// Bytes of a message's body; a hook may not make it longer.
+    pub max_body: usize,
+    /// What is pushed when neither hook nor message say it: JSON text as `pushData` is, with `${convId}`,
+    /// `${timestamp}` and `${fromClientId}` replaced inside its strings. `None`: no push then (http.md 7.6).
+    pub default_push: Option<Box<str>>,
+}
+
+impl Default for HookOptions {
+    fn default() -> Self {
+        HookOptions {
+            in_flight: 256,
+            breaker_after: 5,
+            breaker_open: Duration::from_secs(5),
+            waiting_per_call: 32,
+            max_answer: 64 * 1024,
+            max_body: 5 * 1024,
+            default_push: None,
+        }
+    }
+}
+
+/// [`Hooks`] over HTTP. Several webhooks of one app for one event are asked one after the other, each seeing what the
+/// one before changed; each has its own time-out.
+pub struct WebhookHooks {
+    handle: Handle,
+    shared: Arc<Shared>,
+    apps: HashMap<AppId, Arc<AppHooks>>,
+}
+
+struct Shared {
+    client: Client,
+    /// Makes call ids unique over restarts.
+    process: u64,
+    calls: AtomicU64,
+    max_body: usize,
+    default_push: Option<Box<str>>,
+}
+
+struct AppHooks {
+    id: Box<str>,
+    hooks: Vec<Hook>,
+}
+
+struct Hook {
+    events: Vec<HookEvent>,
+    on_failure: OnFailure,
+    target: Target,
+}
+
+impl WebhookHooks {
+    /// Fails when an address is none. Opens no connection yet.
+    pub fn start(runtime: &HttpRuntime, options: HookOptions, apps: &[App]) -> Result<Self, StartError> {
+        let hooked = apps.iter().filter(|app| !app.webhooks.is_empty()).count();
+        let total = Arc::new(Semaphore::new(options.in_flight.clamp(1, Semaphore::MAX_PERMITS)));
+        let share = (options.in_flight / hooked.max(1)).clamp(1, Semaphore::MAX_PERMITS);
+        let mut by_app = HashMap::new();
+        for app in apps {
+            let places = [Arc::new(Semaphore::new(share)), total.clone()];
+            let hooks = app.webhooks.iter().map(|webhook| hook(app, webhook, &options, &places));
+            let hooks = hooks.collect::<Result<_, _>>()?;
+            by_app.insert(app.index, Arc::new(AppHooks { id: app.id.clone(), hooks }));
+        }
+        let shared = Shared {
+            client: Client::new()?,
+            process: ask::random(),
+            calls: AtomicU64::new(0),
+            max_body: options.max_body,
+            default_push: options.default_push,
+        };
+        Ok(WebhookHooks { handle: runtime.handle(), shared: Arc::new(shared), apps: by_app })
+    }
+
+    /// Figures for `/metrics`: calls by outcome, calls waiting or on their way, and breakers, per app and webhook.
+    pub fn families(&self) -> Vec<Family> {
+        let mut calls = Family::new("hook_calls", "Calls of webhooks by outcome", Kind::Counter);
+        let mut pending = Family::new("hook_pending", "Calls waiting or on their way", Kind::Gauge);
+        let mut open = Family::new("hook_breaker_open", "1 while a webhook is left alone", Kind::Gauge);
+        let mut apps: Vec<_> = self.apps.values().collect();
+        apps.sort_by(|a, b| a.id.cmp(&b.id));
+        for app in apps {
+            for (nth, Hook { target, .. }) in app.hooks.iter().enumerate() {
+                let (id, nth) = (&*app.id, &*nth.to_string());
+                let counts = &target.counts;
+                for (outcome, count) in
+                    [("answered", &counts.answered), ("failed", &counts.failed), ("unsent", &counts.unsent)]
+                {
+                    let count = count.load(Ordering::Relaxed) as f64;
+                    calls = calls.number(&[("app", id), ("webhook", nth), ("outcome", outcome)], count);
+                }
+                let labels = [("app", id), ("webhook", nth)];
+                pending = pending.number(&labels, target.pending.load(Ordering::Relaxed) as f64);
+                let is_open = target.breaker.is_open(std::time::Instant::now());
+                open = open.number(&labels, if is_open { 1.0 } else { 0.0 });
+            }
+        }
+        vec![calls, pending, open]
+    }
+
+    fn app(&self, app: AppId) -> Option<Arc<AppHooks>> {
+        self.apps.get(&app).cloned()
+    }
+}
+
+fn hook(app: &App, webhook: &Webhook, options: &HookOptions, places: &[Arc<Semaphore>; 2]) -> Result<Hook, StartError> {
+    let refused = || StartError::Url { app: app.id.clone(), url: webhook.url.clone() };
+    let concurrency = webhook.concurrency.clamp(1, Semaphore::MAX_PERMITS);
+    let target = Target {
+        uri: client::callable(&webhook.url).ok_or_else(refused)?,
+        secret: Some(webhook.secret.clone()),
+        timeout: webhook.timeout,
+        most_answer: options.max_answer,
+        breaker: Breaker::new(options.breaker_after, options.breaker_open),
+        slots: Arc::new(Semaphore::new(concurrency)),
+        shared: Some(places.clone()),
+        most_pending: concurrency.saturating_mul(options.waiting_per_call.saturating_add(1)),
+        pending: AtomicUsize::new(0),
+        counts: Counts::default(),
+    };
+    Ok(Hook { events: webhook.events.clone(), on_failure: webhook.on_failure, target })
+}
+
+impl AppHooks {
+    fn for_event(&self, event: HookEvent) -> impl Iterator<Item = &Hook> {
+        self.hooks.iter().filter(move |hook| hook.events.contains(&event))
+    }
+
+    /// What becomes of something whose call nobody will ever finish.
+    fn on_failure(&self, event: HookEvent) -> OnFailure {
+        let refuses = self.for_event(event).any(|hook| hook.on_failure == OnFailure::Refuse);
+        if refuses { OnFailure::Refuse } else { OnFailure::Pass }
+    }
+}
+
+const PASS: Verdict = Verdict::Pass { body: None, to: None };
+
+/// The words for when the runtime ends under a call.
+const STOPPING: &str = "the server is stopping";
+
+impl Hooks for WebhookHooks {
+    fn wants(&self, app: AppId, event: HookEvent) -> bool {
+        self.apps.get(&app).is_some_and(|app| app.for_event(event).next().is_some())
+    }
+
+    fn message_received(&self, ask: MessageReceived, done: Box<dyn FnOnce(Verdict) + Send>) {
+        let Some(app) = self.app(ask.app) else {
+            self.handle.spawn(async move { done(PASS) });
+            return;
+        };
+        let lost = match app.on_failure(HookEvent::MessageReceived) {
+            OnFailure::Pass => PASS,
+            OnFailure::Refuse => Verdict::Drop(failed(HookEvent::MessageReceived, &STOPPING)),
+        };
+        let (shared, done) = (self.shared.clone(), Once::new(done, lost));
+        self.handle.spawn(async move {
+            let verdict = shared.message_received(&app, ask).await;
+            done.tell(verdict);
+        });
+    }
+
+    fn message_sent(&self, tell: MessageSent, done: Box<dyn FnOnce() + Send>) {
+        let (app, shared) = (self.app(tell.app), self.shared.clone());
+        let done = Once::new(Box::new(move |()| done()), ());
+        self.handle.spawn(async move {
+            if let Some(app) = app {
+                shared.message_sent(&app, tell).await;
+            }
+            done.tell(());
+        });
+    }
+
+    fn receivers_offline(&self, ask: ReceiversOffline, done: Box<dyn FnOnce(Option<Notification>) + Send>) {
+        let (app, shared) = (self.app(ask.app), self.shared.clone());
+        let done = Once::new(done, None);
+        self.handle.spawn(async move {
+            let notification = shared.receivers_offline(app.as_deref(), ask).await;
+            done.tell(notification);
+        });
+    }
+}
+
+impl Shared {
+    fn call_id(&self) -> String {
+        format!("{:016x}-{:x}", self.process, self.calls.fetch_add(1, Ordering::Relaxed))
+    }
+
+    async fn message_received(&self, app: &AppHooks, mut ask: MessageReceived) -> Verdict {
+        const EVENT: HookEvent = HookEvent::MessageReceived;
+        let (mut new_body, mut new_to) = (None, None);
+        for hook in app.for_event(EVENT) {
+            let call = ask::message_received(&app.id, &self.call_id(), &ask);
+            let read = |answer: &[u8]| returns::message_received(answer, ask.body.is_binary(), self.max_body);
+            match self.ask(app, hook, EVENT, call, read).await {
+                Ok(Returned::Drop(failure)) => return Verdict::Drop(failure),
+                Ok(Returned::Pass { body, to }) => {
+                    // The next webhook sees the message as it is by now.
+                    if let Some(body) = body {
+                        ask.body = body.clone();
+                        new_body = Some(body);
+                    }
+                    if let Some(to) = to {
+                        ask.to = to.clone();
+                        new_to = Some(to);
+                    }
+                }
+                Err(cause) if hook.on_failure == OnFailure::Refuse => return Verdict::Drop(failed(EVENT, &cause)),
+                Err(_) => {}
+            }
+        }
+        Verdict::Pass { body: new_body, to: new_to }
+    }
+
+    async fn message_sent(&self, app: &AppHooks, tell: MessageSent) {
+        const EVENT: HookEvent = HookEvent::MessageSent;
+        for hook in app.for_event(EVENT) {
+            let call = ask::message_sent(&app.id, &self.call_id(), &tell);
+            // Repeating is safe here: the call's id is the same, and nothing depends on the answer.
+            if let Err(cause) = hook.target.call(&self.client, Bytes::from(call), true, |_| Ok(())).await {
+                note(app, hook, EVENT, &cause);
+            }
+        }
+    }
+
+    async fn receivers_offline(&self, app: Option<&AppHooks>, mut ask: ReceiversOffline) -> Option<Notification> {
+        const EVENT: HookEvent = HookEvent::ReceiversOffline;
+        let (mut content, mut force) = (None, false);
+        let hooks: Vec<_> = app.map(|app| app.for_event(EVENT).map(|hook| (app, hook)).collect()).unwrap_or_default();
+        for (app, hook) in hooks {
+            let call = ask::receivers_offline(&app.id, &self.call_id(), &ask);
+            match self.ask(app, hook, EVENT, call, returns::receivers_offline).await {
+                Ok(returned) if returned.skip => return None,
+                Ok(returned) => {
+                    if let Some(chosen) = returned.offline {
+                        ask.offline.retain(|client| chosen.contains(client));
+                    }
+                    content = returned.content.or(content);
+                    force |= returned.force;
+                }
+                Err(_) if hook.on_failure == OnFailure::Refuse => return None,
+                Err(_) => {}
+            }
+        }
+        push::resolve(ask, content, force, self.default_push.as_deref())
+    }
+
+    /// A call whose answer counts; never repeated.
+    async fn ask<T>(
+        &self,
+        app: &AppHooks,
+        hook: &Hook,
+        event: HookEvent,
+        call: Vec<u8>,
+        read: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<T, CallError> {
+        let answer = hook.target.call(&self.client, Bytes::from(call), false, read).await;
+        answer.inspect_err(|cause| note(app, hook, event, cause))
+    }
+}
+
+/// The refusal of fail-closed apps (http.md 3.1).
+fn failed(event: HookEvent, cause: &dyn std::fmt::Display) -> Failure {
+    Failure::because(Code::MessageRejectedByApp, format!("hook {} failed: {cause}", event.name()))
+}
+
+/// One line a failure at debug only: a receiver that is down would fill the log. The breaker's opening is a warning.
+fn note(app: &AppHooks, hook: &Hook, event: HookEvent, cause: &CallError) {
+    log::debug!("hook {} of app {} at {} failed: {cause:?}", event.name(), app.id, hook.target.host());
+}

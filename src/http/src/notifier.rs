@@ -1,0 +1,214 @@
+//! The push webhook: notifications posted to the operator's own server, which knows the vendors (http.md 7.7).
+//!
+//! Owns its document and its retries. A notification is worth some patience but no queue without end: who waits is
+//! bounded, tries are counted, pauses grow. Installations do not exist yet, so receivers are client ids.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+use tidegate_domain::app::App;
+use tidegate_domain::hook::{Notification, Notifier};
+use tidegate_domain::ids::{AppId, Millis};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::breaker::Breaker;
+use crate::client::{self, Client};
+use crate::hooks::Once;
+use crate::metrics::{Family, Kind};
+use crate::target::{CallError, Counts, Target};
+use crate::{HttpRuntime, StartError};
+
+/// Bounds of one app's push webhook.
+#[derive(Debug, Clone)]
+pub struct NotifierOptions {
+    /// For one try.
+    pub timeout: Duration,
+    /// Tries on their way at once.
+    pub concurrency: usize,
+    /// Notifications waiting, pausing or on their way; one more fails at once.
+    pub pending: usize,
+    /// At least 1.
+    pub tries: u32,
+    /// The pause before the second try; each further one is twice as long.
+    pub pause: Duration,
+    pub breaker_after: u32,
+    pub breaker_open: Duration,
+}
+
+impl Default for NotifierOptions {
+    fn default() -> Self {
+        NotifierOptions {
+            timeout: Duration::from_secs(5),
+            concurrency: 16,
+            pending: 4096,
+            tries: 4,
+            pause: Duration::from_millis(500),
+            breaker_after: 10,
+            breaker_open: Duration::from_secs(5),
+        }
+    }
+}
+
+/// [`Notifier`] over HTTP.
+pub struct WebhookNotifier {
+    handle: Handle,
+    client: Client,
+    tries: u32,
+    pause: Duration,
+    apps: HashMap<AppId, Arc<AppPush>>,
+}
+
+struct AppPush {
+    id: Box<str>,
+    target: Target,
+    waiting: Arc<Semaphore>,
+}
+
+/// Bytes of an answer: it may name receivers that are no more.
+const MOST_ANSWER: usize = 64 * 1024;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Post<'a> {
+    app_id: &'a str,
+    to: Vec<Receiver<'a>>,
+    data: &'a Value,
+    conv_id: String,
+    msg_id: String,
+    from: &'a str,
+    timestamp: Millis,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Receiver<'a> {
+    client_id: &'a str,
+}
+
+impl WebhookNotifier {
+    /// Fails when an address is none. Opens no connection yet.
+    pub fn start(runtime: &HttpRuntime, options: NotifierOptions, apps: &[App]) -> Result<Self, StartError> {
+        let mut by_app = HashMap::new();
+        for app in apps {
+            let Some(url) = &app.push_webhook else { continue };
+            let refused = || StartError::Url { app: app.id.clone(), url: url.clone() };
+            let target = Target {
+                uri: client::callable(url).ok_or_else(refused)?,
+                secret: None,
+                timeout: options.timeout,
+                most_answer: MOST_ANSWER,
+                breaker: Breaker::new(options.breaker_after, options.breaker_open),
+                slots: Arc::new(Semaphore::new(options.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
+                shared: None,
+                most_pending: options.pending.max(1),
+                pending: AtomicUsize::new(0),
+                counts: Counts::default(),
+            };
+            let waiting = Arc::new(Semaphore::new(options.pending.clamp(1, Semaphore::MAX_PERMITS)));
+            by_app.insert(app.index, Arc::new(AppPush { id: app.id.clone(), target, waiting }));
+        }
+        let client = Client::new()?;
+        Ok(WebhookNotifier {
+            handle: runtime.handle(),
+            client,
+            tries: options.tries.max(1),
+            pause: options.pause,
+            apps: by_app,
+        })
+    }
+
+    /// Figures for `/metrics`: tries by outcome, per app.
+    pub fn families(&self) -> Vec<Family> {
+        let mut tries = Family::new("push_tries", "Calls of push webhooks by outcome", Kind::Counter);
+        let mut apps: Vec<_> = self.apps.values().collect();
+        apps.sort_by(|a, b| a.id.cmp(&b.id));
+        for app in apps {
+            let counts = &app.target.counts;
+            for (outcome, count) in
+                [("answered", &counts.answered), ("failed", &counts.failed), ("unsent", &counts.unsent)]
+            {
+                tries = tries.number(&[("app", &app.id), ("outcome", outcome)], count.load(Ordering::Relaxed) as f64);
+            }
+        }
+        vec![tries]
+    }
+}
+
+impl Notifier for WebhookNotifier {
+    fn serves(&self, app: AppId) -> bool {
+        self.apps.contains_key(&app)
+    }
+
+    fn notify(&self, notification: Notification, done: Box<dyn FnOnce(Result<(), String>) + Send>) {
+        let done = Once::new(done, Err("the server is stopping".to_owned()));
+        let Some(app) = self.apps.get(&notification.app).cloned() else {
+            self.handle.spawn(async move { done.tell(Err("the app has no push webhook".to_owned())) });
+            return;
+        };
+        let Ok(place) = app.waiting.clone().try_acquire_owned() else {
+            self.handle.spawn(async move { done.tell(Err("too many notifications are waiting".to_owned())) });
+            return;
+        };
+        let (client, tries, pause) = (self.client.clone(), self.tries, self.pause);
+        self.handle.spawn(async move {
+            let told = deliver(&app, &client, &notification, tries, pause).await;
+            drop(place);
+            done.tell(told.map_err(|error| error.to_string()));
+        });
+    }
+}
+
+async fn deliver(
+    app: &AppPush,
+    client: &Client,
+    notification: &Notification,
+    tries: u32,
+    mut pause: Duration,
+) -> Result<(), CallError> {
+    let body = Bytes::from(written(&app.id, notification));
+    let mut tried = 1;
+    loop {
+        match app.target.call(client, body.clone(), false, |_| Ok(())).await {
+            Err(error) if tried < tries && passing(&error) => {
+                tokio::time::sleep(pause).await;
+                (tried, pause) = (tried + 1, pause * 2);
+            }
+            told => return told,
+        }
+    }
+}
+
+/// Whether another try may end better. A 4xx is a judgement on this very notification; 408 and 429 are not.
+fn passing(error: &CallError) -> bool {
+    match error {
+        CallError::Status(status) => *status >= 500 || matches!(status, 408 | 429),
+        CallError::TooLong | CallError::Lie(_) => false,
+        CallError::Crowded
+        | CallError::Open
+        | CallError::NotStarted(_)
+        | CallError::Late(_)
+        | CallError::Unreachable(_) => true,
+    }
+}
+
+fn written(app: &str, notification: &Notification) -> Vec<u8> {
+    let post = Post {
+        app_id: app,
+        to: notification.to.iter().map(|client| Receiver { client_id: client }).collect(),
+        data: &notification.data,
+        conv_id: notification.cid.to_string(),
+        msg_id: notification.mid.to_string(),
+        from: &notification.from,
+        timestamp: notification.at,
+    };
+    match serde_json::to_vec(&post) {
+        Ok(json) => json,
+        Err(_) => unreachable!("strings, numbers and JSON always are JSON"),
+    }
+}

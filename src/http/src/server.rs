@@ -1,0 +1,167 @@
+//! The two servers: connections handed over by the reactors, and the admin side's own listener.
+//!
+//! Owns how many there may be at once and how they end. Must not know what the routes say.
+
+use std::convert::Infallible;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tidegate_domain::app::App;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+
+use crate::admin::{self, Admin};
+use crate::public::{self, Journeys, Page, Peer, Public};
+use crate::stream::Served;
+use crate::{HttpRuntime, HttpStream, StartError};
+
+/// What the operator chose.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the admin side listens; port 0 takes a free one. Its answers have no login: loopback only.
+    pub admin: Option<SocketAddr>,
+    /// `http(s)://host[:port]`: what `/v1/route` tells, in place of the request's own host and scheme.
+    pub public_url: Option<Box<str>>,
+    /// Seconds that an SDK may keep what `/v1/route` told.
+    pub route_ttl_s: u32,
+    /// Plain HTTP connections served at once; one more is answered 503.
+    pub connections: usize,
+    /// The longest wait for a request's head, idle keep-alive included.
+    pub head_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            admin: None,
+            public_url: None,
+            route_ttl_s: 3600,
+            connections: 1024,
+            head_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What the rest of the server lends.
+#[derive(Default)]
+pub struct Deps {
+    pub apps: Vec<App>,
+    /// Served as they are; empty outside development.
+    pub pages: Vec<Page>,
+    /// `None` outside development: the path does not exist then.
+    pub journeys: Option<Arc<dyn Journeys>>,
+    /// Needed for `Options::admin` to have an effect.
+    pub admin: Option<Arc<dyn Admin>>,
+}
+
+/// The running HTTP side. It lives on the runtime; dropped, it drains.
+pub struct HttpSide {
+    handle: Handle,
+    public: Router,
+    room: Arc<Semaphore>,
+    leaving: watch::Sender<bool>,
+    head_timeout: Duration,
+    admin: Option<SocketAddr>,
+}
+
+impl HttpSide {
+    /// Binds the admin address and begins to serve it.
+    pub fn start(runtime: &HttpRuntime, options: Options, deps: Deps) -> Result<Self, StartError> {
+        let handle = runtime.handle();
+        let told = options.public_url.as_deref().map(public::socket_url).transpose()?;
+        let public = public::router(Public {
+            apps: deps.apps.iter().map(|app| app.id.clone()).collect(),
+            told,
+            ttl_s: options.route_ttl_s,
+            pages: deps.pages.into_iter().map(|page| (page.path, page)).collect(),
+            journeys: deps.journeys,
+        });
+        let admin = match (options.admin, deps.admin) {
+            (Some(address), Some(admin)) => Some(serve_admin(&handle, address, admin::router(admin))?),
+            _ => None,
+        };
+        Ok(HttpSide {
+            handle,
+            public,
+            room: Arc::new(Semaphore::new(options.connections)),
+            leaving: watch::Sender::new(false),
+            head_timeout: options.head_timeout,
+            admin,
+        })
+    }
+
+    /// Where the admin side listens, with the port that was really taken.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Serves one connection until either side ends it. Never blocks.
+    pub fn accept(&self, stream: HttpStream) {
+        let Ok(place) = self.room.clone().try_acquire_owned() else {
+            self.handle.spawn(async move { stream.to_socket.send(Bytes::from_static(FULL)).await });
+            return;
+        };
+        let HttpStream { head, from_socket, to_socket, peer, tls } = stream;
+        let (public, leaving, head_timeout) = (self.public.clone(), self.leaving.subscribe(), self.head_timeout);
+        self.handle.spawn(async move {
+            serve(Served::new(head, from_socket, to_socket), Peer { ip: peer, tls }, public, leaving, head_timeout)
+                .await;
+            drop(place);
+        });
+    }
+
+    /// No connection outlives its request from now on. The admin side goes on, for `/readyz` has to say so.
+    pub fn drain(&self) {
+        self.leaving.send_replace(true);
+    }
+}
+
+/// The whole answer to a connection too many.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n\
+    content-length: 61\r\n\r\n{\"code\":503,\"error\":\"Too many HTTP connections. Try later.\"} \n";
+
+async fn serve(stream: Served, peer: Peer, public: Router, mut leaving: watch::Receiver<bool>, head_timeout: Duration) {
+    let routes = TowerToHyperService::new(public);
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        let answer = hyper::service::Service::call(&routes, request);
+        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_timeout)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = async { leaving.wait_for(|leaving| *leaving).await.ok(); } => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        log::debug!("http connection of {} ended: {error}", peer.ip);
+    }
+}
+
+fn serve_admin(handle: &Handle, address: SocketAddr, routes: Router) -> Result<SocketAddr, StartError> {
+    let refused = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    let _inside = handle.enter();
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(refused)?;
+    handle.spawn(async move {
+        if let Err(error) = axum::serve(listener, routes).await {
+            log::error!("the admin side ended: {error}");
+        }
+    });
+    Ok(bound)
+}

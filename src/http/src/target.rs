@@ -1,0 +1,208 @@
+//! One receiver of calls, with all that keeps it from hurting others: bounds, time-out, breaker, counters.
+//!
+//! A call waits for a place of this receiver, of its app's share and of the whole, in that order; whoever holds a
+//! place of the whole waits for nothing else of ours. Who waits is bounded too. Must not know what is asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use hmac::{Hmac, Mac};
+use hyper::Uri;
+use hyper::header::{HeaderName, HeaderValue};
+use sha2::Sha256;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use crate::breaker::Breaker;
+use crate::client::{Client, PostError};
+
+/// Why a call came to nothing. The words end up in logs and in the sender's `detail`: no address, no secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("too many calls are waiting for it")]
+    Crowded,
+    #[error("it failed too often and is left alone for a while")]
+    Open,
+    #[error("no call could be started within {} ms", .0.as_millis())]
+    NotStarted(Duration),
+    #[error("no answer within {} ms", .0.as_millis())]
+    Late(Duration),
+    #[error("it cannot be reached")]
+    Unreachable(String),
+    #[error("it answered with status {0}")]
+    Status(u16),
+    #[error("its answer is too long")]
+    TooLong,
+    #[error("its answer makes no sense: {0}")]
+    Lie(String),
+}
+
+/// Places shared by several receivers, the app's share first.
+pub(crate) type Places = [Arc<Semaphore>; 2];
+
+pub(crate) struct Target {
+    pub uri: Uri,
+    /// Signs what is sent.
+    pub secret: Option<Box<str>>,
+    /// For a whole call, waiting for a place included.
+    pub timeout: Duration,
+    /// Bytes of an answer.
+    pub most_answer: usize,
+    pub breaker: Breaker,
+    pub slots: Arc<Semaphore>,
+    pub shared: Option<Places>,
+    /// Calls that may wait or be on their way.
+    pub most_pending: usize,
+    pub pending: AtomicUsize,
+    pub counts: Counts,
+}
+
+/// Since the start.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub answered: AtomicU64,
+    /// Sent, and no usable answer.
+    pub failed: AtomicU64,
+    /// Never sent: crowded, breaker open, no place in time.
+    pub unsent: AtomicU64,
+}
+
+/// What a place in the queue is given back by.
+struct Pending<'a>(&'a AtomicUsize);
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Target {
+    /// Makes one call. `again`: repeat it once when the connection broke (only where repeating is safe).
+    /// `read` judges the answer; its error counts as a failure of the receiver.
+    pub async fn call<T>(
+        &self,
+        client: &Client,
+        body: Bytes,
+        again: bool,
+        read: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<T, CallError> {
+        let result = self.bounded(client, body, again, read).await;
+        let count = match &result {
+            Ok(_) => &self.counts.answered,
+            Err(CallError::Crowded | CallError::Open | CallError::NotStarted(_)) => &self.counts.unsent,
+            Err(_) => &self.counts.failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        result
+    }
+
+    async fn bounded<T>(
+        &self,
+        client: &Client,
+        body: Bytes,
+        again: bool,
+        read: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<T, CallError> {
+        if self.breaker.is_open(std::time::Instant::now()) {
+            return Err(CallError::Open);
+        }
+        let before = self.pending.fetch_add(1, Ordering::Relaxed);
+        let _pending = Pending(&self.pending);
+        if before >= self.most_pending {
+            return Err(CallError::Crowded);
+        }
+        let deadline = Instant::now() + self.timeout;
+        let _places = timeout_at(deadline, self.places()).await.map_err(|_| CallError::NotStarted(self.timeout))?;
+        // Asked again: it may have opened while this call waited, and then the rest need not wait as long.
+        let begun = Instant::now();
+        let leave = self.breaker.enter(begun.into_std()).ok_or(CallError::Open)?;
+        let outcome = match timeout_at(deadline, self.send(client, body, again)).await {
+            Ok(Ok(answer)) => read(&answer).map_err(CallError::Lie),
+            Ok(Err(PostError::Unreachable(why))) => Err(CallError::Unreachable(why)),
+            Ok(Err(PostError::Status(status))) => Err(CallError::Status(status)),
+            Ok(Err(PostError::TooLong)) => Err(CallError::TooLong),
+            // Most of its time went by in our own queue: that says nothing about the receiver.
+            Err(_) if deadline - begun < self.timeout / 2 => return Err(CallError::NotStarted(self.timeout)),
+            Err(_) => Err(CallError::Late(self.timeout)),
+        };
+        match &outcome {
+            Ok(_) => leave.succeeded(),
+            Err(error) => {
+                if leave.failed(std::time::Instant::now()) {
+                    let reason = if let CallError::Unreachable(why) = error { why.clone() } else { error.to_string() };
+                    log::warn!("{} is left alone for a while, its last failure: {reason}", self.host());
+                }
+            }
+        }
+        outcome
+    }
+
+    /// All places that one call needs; given back when dropped.
+    async fn places(&self) -> Vec<tokio::sync::SemaphorePermit<'_>> {
+        let mut places = Vec::with_capacity(3);
+        for semaphore in std::iter::once(&self.slots).chain(self.shared.iter().flatten()) {
+            // Nobody closes these semaphores, so there is a place sooner or later.
+            if let Ok(place) = semaphore.acquire().await {
+                places.push(place);
+            }
+        }
+        places
+    }
+
+    async fn send(&self, client: &Client, body: Bytes, again: bool) -> Result<Bytes, PostError> {
+        let first = client.post(&self.uri, self.signature(&body), body.clone(), self.most_answer).await;
+        match first {
+            Err(PostError::Unreachable(_)) if again => {
+                client.post(&self.uri, self.signature(&body), body, self.most_answer).await
+            }
+            answered => answered,
+        }
+    }
+
+    fn signature(&self, body: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+        let value = sign(self.secret.as_deref()?, now_ms(), body);
+        let value = HeaderValue::from_str(&value).ok()?;
+        Some((HeaderName::from_static("x-tidegate-signature"), value))
+    }
+
+    /// For logs: the path may hold a token, the host does not.
+    pub fn host(&self) -> &str {
+        self.uri.host().unwrap_or_default()
+    }
+}
+
+/// `t=<ms>,v1=<hex of HMAC-SHA256 over "t.body">`.
+fn sign(secret: &str, at_ms: u128, body: &[u8]) -> String {
+    let mut mac = match Hmac::<Sha256>::new_from_slice(secret.as_bytes()) {
+        Ok(mac) => mac,
+        Err(_) => unreachable!("HMAC takes a key of any length"),
+    };
+    mac.update(format!("{at_ms}.").as_bytes());
+    mac.update(body);
+    let mut text = format!("t={at_ms},v1=");
+    for byte in mac.finalize().into_bytes() {
+        text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+        text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+    }
+    text
+}
+
+fn now_ms() -> u128 {
+    // A clock before 1970 signs with 0: the receiver refuses it as too old, which is right.
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_of_time_and_body() {
+        // Computed with `printf '%s' '1700000000000.{"a":1}' | openssl dgst -sha256 -hmac secret`.
+        let known = "4ef2732b0d632a6897af3a6d02a6de287f60d6c5f15dabdb0ceb045a34e3c5a7";
+        assert_eq!(sign("secret", 1_700_000_000_000, br#"{"a":1}"#), format!("t=1700000000000,v1={known}"));
+        assert_ne!(sign("secret", 1, b"1"), sign("secret", 11, b""), "the point keeps time and body apart");
+    }
+}
