@@ -6,8 +6,13 @@
 pub mod app;
 pub mod command;
 pub mod conversation;
+pub mod directory;
 pub mod error;
 pub mod hook;
 pub mod ids;
+pub mod login;
+pub mod nonces;
 pub mod reply;
+pub mod signature;
 pub mod time;
+pub mod token;
