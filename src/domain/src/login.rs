@@ -168,7 +168,7 @@ mod tests {
                 }
                 None => {
                     assert_eq!(result.map_err(|f| f.code), Err(Code::SessionConflict), "{new:?}");
-                    assert_eq!(sessions, [old.clone()]);
+                    assert_eq!(sessions, std::slice::from_ref(&old));
                 }
             }
         }
