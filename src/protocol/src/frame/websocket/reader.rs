@@ -168,3 +168,6 @@ fn close(payload: &[u8]) -> Result<Event<'_>, Violation> {
 fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
+
+#[cfg(test)]
+mod tests;
