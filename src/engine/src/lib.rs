@@ -1,1 +1,40 @@
+//! A staged, event-driven pipeline in one process.
+//!
+//! A [`Pipeline`] is a graph of stages joined by bounded queues. Each stage has 256 lanes that keep the order of the
+//! events with one key; pools of threads serve the stages; what happens when a queue is full, how many threads work
+//! where and in what batches is data ([`Topology`]), checked at start and changed while events flow.
+//!
+//! The crate knows nothing of what flows through it, of sockets or of disks. Start reading at [`Event`], [`Module`] and
+//! [`Stage`] (what a user writes), then `worker.rs` (what a thread does with a batch) and `lane.rs` (why order holds).
 
+mod api;
+mod batch;
+mod blocked;
+mod controller;
+mod core;
+mod deadlines;
+mod env;
+mod journey;
+mod lane;
+mod metrics;
+mod parking;
+mod pipeline;
+mod queue;
+mod report;
+mod room;
+
+mod sync;
+mod threads;
+mod ticket;
+mod topology;
+mod worker;
+
+pub use api::{Event, Item, Late, Module, Modules, Output, OutputKind, Refusal, Sink, Sinks, Stage, Supervisor};
+pub use batch::Batch;
+pub use env::Env;
+pub use journey::{Journey, Mark};
+pub use pipeline::{Door, Pipeline, PoolPatch, StagePatch};
+pub use report::{Blocked, Percentiles, PoolReport, StageReport, Totals, WAIT_BUCKETS_NS};
+
+pub use ticket::Ticket;
+pub use topology::{Place, Policy, PoolSettings, Problem, StageSettings, Topology};

@@ -1,0 +1,400 @@
+//! What a running pipeline is made of, and the few things that several of its parts do: wake, reserve, refuse, answer.
+//!
+//! Everything here is shared by all threads and never replaced; what can change while events flow is an atomic.
+
+use std::sync::{Arc, Weak};
+
+use crate::blocked::BlockedClock;
+use crate::controller::Controller;
+use crate::deadlines::{Deadlines, Place};
+use crate::metrics::StageMetrics;
+use crate::parking::Parking;
+use crate::queue::Queue;
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use crate::sync::{Mutex, lock};
+use crate::threads::Alarm;
+use crate::topology::{Policy, Topology};
+use crate::{Env, Event, Late, Module, Output, Refusal, Sink, Supervisor};
+
+pub(crate) struct Core<E: Event> {
+    pub stages: Vec<StageCore<E>>,
+    pub pools: Vec<Pool>,
+    pub sinks: Vec<SinkCore<E>>,
+    pub supervisor: Arc<dyn Supervisor<E>>,
+    pub env: Env,
+    pub topology: Mutex<Topology>,
+    /// Doors take nothing new.
+    pub draining: AtomicBool,
+    /// Threads end.
+    pub stopping: AtomicBool,
+    /// The highest level of all controllers on the line, see [`crate::controller`].
+    pub level: std::sync::atomic::AtomicU64,
+    pub alarm: Alarm,
+    /// Itself, for tickets.
+    pub me: Weak<Core<E>>,
+}
+
+pub(crate) struct StageCore<E: Event> {
+    pub name: Arc<str>,
+    pub module: Arc<dyn Module<E>>,
+    pub outputs: Vec<Binding>,
+    pub pool: usize,
+    pub queue: Queue<E>,
+    pub knobs: Knobs,
+    /// Threads that are inside.
+    inside: AtomicUsize,
+    pub held: AtomicUsize,
+    pub deadlines: Deadlines,
+    /// Pools to wake when there is room again.
+    pub feeders: Vec<usize>,
+    /// Reached over line outputs: its delay closes the door.
+    pub on_line: bool,
+    pub controller: Controller,
+    pub blocked: BlockedClock,
+    pub metrics: StageMetrics,
+}
+
+/// What may be changed while events flow.
+pub(crate) struct Knobs {
+    pub workers: AtomicUsize,
+    pub batch: AtomicUsize,
+    pub share: AtomicUsize,
+    pub window: usize,
+    policy: AtomicU8,
+}
+
+/// An output and what it is bound to.
+pub(crate) struct Binding {
+    pub output: Output,
+    pub to: Target,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Stage(usize),
+    Sink(usize),
+    Nothing,
+}
+
+pub(crate) struct SinkCore<E> {
+    pub name: String,
+    pub sink: Arc<dyn Sink<E>>,
+    wanted: AtomicBool,
+    pub feeders: Vec<usize>,
+}
+
+pub(crate) struct Pool {
+    pub name: Arc<str>,
+    /// Downstream first.
+    pub stages: Vec<usize>,
+    pub parking: Parking,
+    /// How many workers it is meant to have.
+    pub size: AtomicUsize,
+    /// Which workers exist; a worker leaves, and one is hired, under this lock.
+    crew: Mutex<Vec<bool>>,
+    pub spin_ns: AtomicU64,
+}
+
+impl Knobs {
+    pub fn new(workers: usize, batch: usize, share: usize, window: usize, policy: Policy) -> Knobs {
+        let knobs = Knobs {
+            workers: AtomicUsize::new(workers),
+            batch: AtomicUsize::new(batch),
+            share: AtomicUsize::new(share),
+            window,
+            policy: AtomicU8::new(0),
+        };
+        knobs.set_policy(policy);
+        knobs
+    }
+
+    pub fn policy(&self) -> Policy {
+        match self.policy.load(SeqCst) {
+            0 => Policy::Block,
+            1 => Policy::Shed,
+            _ => Policy::DropOldest,
+        }
+    }
+
+    pub fn set_policy(&self, policy: Policy) {
+        self.policy.store(policy as u8, SeqCst);
+    }
+}
+
+impl<E> SinkCore<E> {
+    pub fn new(name: String, sink: Arc<dyn Sink<E>>, feeders: Vec<usize>) -> SinkCore<E> {
+        SinkCore { name, sink, wanted: AtomicBool::new(false), feeders }
+    }
+
+    /// As [`crate::room::Room::reserve_or_want`]; a sink only says yes or no, so it is asked for less and less.
+    fn reserve_or_want(&self, wish: usize, group: usize) -> usize {
+        let ask = |groups: usize| self.sink.reserve((groups * group) as u32);
+        let mut groups = wish;
+        while groups > 0 {
+            if ask(groups) {
+                return groups;
+            }
+            groups /= 2;
+        }
+        self.wanted.store(true, SeqCst);
+        ask(1) as usize
+    }
+}
+
+impl<E: Event> StageCore<E> {
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        name: Arc<str>,
+        module: Arc<dyn Module<E>>,
+        outputs: Vec<Binding>,
+        pool: usize,
+        bound: usize,
+        knobs: Knobs,
+        controller: Controller,
+        now: u64,
+    ) -> StageCore<E> {
+        StageCore {
+            name,
+            module,
+            outputs,
+            pool,
+            queue: Queue::new(bound),
+            knobs,
+            inside: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            deadlines: Deadlines::new(),
+            feeders: Vec::new(),
+            on_line: false,
+            controller,
+            blocked: BlockedClock::default(),
+            metrics: StageMetrics::new(now),
+        }
+    }
+
+    /// Whether another thread may go in, as far as one can tell without doing so.
+    pub fn has_place(&self) -> bool {
+        self.inside.load(SeqCst) < self.knobs.workers.load(SeqCst)
+    }
+
+    pub fn enter(&self) -> bool {
+        let workers = self.knobs.workers.load(SeqCst);
+        self.inside.fetch_update(SeqCst, SeqCst, |inside| (inside < workers).then_some(inside + 1)).is_ok()
+    }
+
+    pub fn leave(&self) {
+        self.inside.fetch_sub(1, SeqCst);
+    }
+
+    /// Whether the emitter over this binding must have room before it starts.
+    fn reserves(&self, binding: &Binding, stages: &[StageCore<E>]) -> bool {
+        match binding.to {
+            Target::Stage(to) => binding.output.kind.is_line() && stages[to].knobs.policy() != Policy::Shed,
+            Target::Sink(_) => true,
+            Target::Nothing => false,
+        }
+    }
+}
+
+impl Pool {
+    pub fn new(name: Arc<str>, size: usize, spin_ns: u64) -> Pool {
+        Pool {
+            name,
+            stages: Vec::new(),
+            parking: Parking::new(),
+            size: AtomicUsize::new(size),
+            crew: Mutex::new(Vec::new()),
+            spin_ns: AtomicU64::new(spin_ns),
+        }
+    }
+
+    /// The numbers of workers that are missing. The caller starts them, or calls [`Pool::dismiss`].
+    pub fn hire(&self) -> Vec<usize> {
+        let mut crew = lock(&self.crew);
+        let size = self.size.load(SeqCst);
+        if crew.len() < size {
+            crew.resize(size, false);
+        }
+        let missing: Vec<usize> = (0..size).filter(|worker| !crew[*worker]).collect();
+        missing.iter().for_each(|worker| crew[*worker] = true);
+        missing
+    }
+
+    pub fn dismiss(&self, worker: usize) {
+        lock(&self.crew)[worker] = false;
+    }
+
+    /// Whether this worker is one too many. If so it is gone from the list and must end.
+    pub fn leaves(&self, worker: usize) -> bool {
+        if worker < self.size.load(SeqCst) {
+            return false;
+        }
+        let mut crew = lock(&self.crew);
+        let surplus = worker >= self.size.load(SeqCst);
+        crew[worker] = !surplus;
+        surplus
+    }
+
+    /// How many workers exist.
+    pub fn workers(&self) -> usize {
+        lock(&self.crew).iter().filter(|there| **there).count()
+    }
+}
+
+impl<E: Event> Core<E> {
+    /// Sets room aside for up to `wish` inputs of `stage` on every output that must have it, and notes it in `reserved`.
+    /// All outputs or none: on failure names the one without room.
+    pub fn reserve(&self, stage: &StageCore<E>, wish: usize, reserved: &mut Vec<usize>) -> Result<usize, Target> {
+        reserved.clear();
+        reserved.resize(stage.outputs.len(), 0);
+        let mut inputs = wish;
+        for (i, binding) in stage.outputs.iter().enumerate() {
+            if !stage.reserves(binding, &self.stages) {
+                continue;
+            }
+            let group = binding.output.most as usize;
+            let got = match binding.to {
+                Target::Stage(to) => self.reserve_in_stage(to, inputs, group),
+                Target::Sink(to) => self.sinks[to].reserve_or_want(inputs, group),
+                Target::Nothing => continue,
+            };
+            reserved[i] = got * group;
+            inputs = inputs.min(got);
+            if got == 0 {
+                self.give_back(stage, reserved, 0);
+                return Err(binding.to);
+            }
+        }
+        self.give_back(stage, reserved, inputs);
+        Ok(inputs)
+    }
+
+    fn reserve_in_stage(&self, to: usize, inputs: usize, group: usize) -> usize {
+        let target = &self.stages[to];
+        let got = target.queue.room.reserve(inputs, group);
+        if got > 0 {
+            return got;
+        }
+        if target.knobs.policy() == Policy::DropOldest {
+            self.drop_oldest(to, inputs * group);
+        }
+        target.queue.room.reserve_or_want(inputs, group)
+    }
+
+    /// Gives back what was reserved beyond the room for `inputs`.
+    pub fn give_back(&self, stage: &StageCore<E>, reserved: &mut [usize], inputs: usize) {
+        for (binding, reserved) in stage.outputs.iter().zip(reserved) {
+            let keep = inputs * binding.output.most as usize;
+            if *reserved > keep {
+                self.free(binding.to, *reserved - keep, None);
+                *reserved = keep;
+            }
+        }
+    }
+
+    /// Frees room in a target and wakes whoever waits for it; a worker leaves its own pool out when it goes on to look for
+    /// work itself.
+    pub fn free(&self, to: Target, n: usize, but: Option<usize>) {
+        match to {
+            Target::Stage(to) => {
+                if self.stages[to].queue.room.release(n) {
+                    self.wake(&self.stages[to].feeders, but);
+                }
+            }
+            Target::Sink(to) => self.sinks[to].sink.give_back(n as u32),
+            Target::Nothing => {}
+        }
+    }
+
+    fn wake(&self, pools: &[usize], but: Option<usize>) {
+        for pool in pools {
+            if Some(*pool) != but {
+                self.pools[*pool].parking.wake_one();
+            }
+        }
+    }
+
+    pub fn sink_has_room(&self, sink: usize) {
+        let sink = &self.sinks[sink];
+        if sink.wanted.load(SeqCst) && sink.wanted.swap(false, SeqCst) {
+            self.wake(&sink.feeders, None);
+        }
+    }
+
+    /// Whether `stage` could work on something right now, so that it is worth waking a thread for. Leaves word where it
+    /// lacks room. Sinks are not asked: their answer would be a reservation.
+    pub fn could_run(&self, stage: &StageCore<E>) -> bool {
+        stage.queue.has_ready()
+            && stage.has_place()
+            && stage.outputs.iter().all(|binding| match binding.to {
+                Target::Stage(to) if stage.reserves(binding, &self.stages) => {
+                    self.stages[to].queue.room.has_or_want(binding.output.most as usize)
+                }
+                _ => true,
+            })
+    }
+
+    /// Adds events to a stage's queue. Their room was reserved.
+    pub fn push(&self, to: usize, events: impl Iterator<Item = (u64, E)>, at: u64, but: Option<usize>) {
+        let stage = &self.stages[to];
+        let mut refused = Vec::new();
+        if stage.queue.push(events, at, stage.knobs.share.load(SeqCst), &mut refused) && Some(stage.pool) != but {
+            self.pools[stage.pool].parking.wake_one();
+        }
+        if !refused.is_empty() {
+            self.free(Target::Stage(to), refused.len(), but);
+            refused.into_iter().for_each(|(event, why)| self.refuse(to, event, why));
+        }
+    }
+
+    pub fn refuse(&self, stage: usize, event: E, why: Refusal) {
+        self.stages[stage].metrics.refused(1);
+        self.supervisor.refused(event, why);
+    }
+
+    /// Makes up to `wanted` room in a stage by dropping.
+    pub fn drop_oldest(&self, stage: usize, wanted: usize) {
+        let dropped = self.stages[stage].queue.drop_oldest(wanted);
+        self.free(Target::Stage(stage), dropped.len(), None);
+        dropped.into_iter().for_each(|event| self.refuse(stage, event, Refusal::Dropped));
+    }
+
+    /// Answers a held event, if it still waits.
+    pub fn answer(&self, place: Place, answer: Result<E::Answer, Late>) {
+        let stage = &self.stages[place.stage];
+        let answered = lock(stage.queue.lane(place.lane)).answer(place.key, place.slot, answer);
+        if let Ok(true) = answered {
+            stage.queue.make_ready(&[place.lane]);
+            self.pools[stage.pool].parking.wake_one();
+        }
+    }
+
+    /// Resumes what is due. Returns when to look again, if anything is left.
+    pub fn expire(&self, now: u64) -> Option<u64> {
+        let mut next: Option<u64> = None;
+        for stage in &self.stages {
+            while let Some(place) = stage.deadlines.pop_due(now) {
+                self.answer(place, Err(Late::Deadline));
+            }
+            next = [next, stage.deadlines.first()].into_iter().flatten().min();
+        }
+        next
+    }
+
+    /// Lets the controllers decide.
+    pub fn tick(&self, now: u64) {
+        let on_line = self.stages.iter().filter(|stage| stage.on_line);
+        let level = on_line.map(|stage| stage.controller.tick(now, stage.queue.has_ready())).max();
+        self.level.store(level.unwrap_or(0), SeqCst);
+    }
+
+    /// Ends the present second of the figures.
+    pub fn rotate(&self, now: u64) {
+        for stage in &self.stages {
+            stage.metrics.rotate(now, stage.blocked.total(now));
+        }
+    }
+
+    pub fn wake_everybody(&self) {
+        self.pools.iter().for_each(|pool| pool.parking.wake_all());
+    }
+}

@@ -1,0 +1,277 @@
+//! What is measured, always, and kept out of the workers' way.
+//!
+//! A worker has a recorder of its own for each stage and touches it once a batch, under a lock that only the sampler ever
+//! contends for. Every second the sampler swaps the recorders' contents for empty ones and files them in a ring of ten seconds.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use hdrhistogram::Histogram;
+
+use crate::report::{Percentiles, Totals, WAIT_BUCKETS_NS};
+
+/// How much of the past the percentiles cover.
+const SECONDS: usize = 10;
+
+/// Times beyond this count as this.
+const LONGEST_NS: u64 = 600_000_000_000;
+
+/// What happened in a stage during some time.
+pub(crate) struct Recorder {
+    since: u64,
+    events: u64,
+    busy: u64,
+    wait_sum: u64,
+    wait: Histogram<u32>,
+    service: Histogram<u32>,
+    held: Histogram<u32>,
+    batch: Histogram<u32>,
+}
+
+impl Recorder {
+    fn new(since: u64) -> Recorder {
+        let histogram =
+            |most| Histogram::new_with_bounds(1, most, 2).expect("1 to a large number at 2 digits is valid");
+        Recorder {
+            since,
+            events: 0,
+            busy: 0,
+            wait_sum: 0,
+            wait: histogram(LONGEST_NS),
+            service: histogram(LONGEST_NS),
+            held: histogram(LONGEST_NS),
+            batch: histogram(1 << 20),
+        }
+    }
+
+    /// One batch of `items`: how long each new one waited and each resumed one was held, and the time from start to end.
+    pub fn note(&mut self, waits: &[u64], held: &[u64], service: u64, items: usize) {
+        self.events += waits.len() as u64;
+        self.busy += service;
+        for wait in waits {
+            self.wait_sum += wait;
+            self.wait.saturating_record((*wait).min(LONGEST_NS));
+        }
+        for held in held {
+            self.held.saturating_record((*held).min(LONGEST_NS));
+        }
+        self.service.saturating_record(service.min(LONGEST_NS));
+        self.batch.saturating_record(items as u64);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    fn add(&mut self, other: &Recorder) {
+        if other.is_empty() {
+            return;
+        }
+        self.events += other.events;
+        self.busy += other.busy;
+        self.wait_sum += other.wait_sum;
+        for (mine, theirs) in [
+            (&mut self.wait, &other.wait),
+            (&mut self.service, &other.service),
+            (&mut self.held, &other.held),
+            (&mut self.batch, &other.batch),
+        ] {
+            // Cannot fail: all are made with the same bounds.
+            let _ = mine.add(theirs);
+        }
+    }
+
+    fn clear(&mut self, since: u64) {
+        self.since = since;
+        if !self.is_empty() {
+            (self.events, self.busy, self.wait_sum) = (0, 0, 0);
+            self.wait.reset();
+            self.service.reset();
+            self.held.reset();
+            self.batch.reset();
+        }
+    }
+}
+
+pub(crate) struct StageMetrics {
+    recorders: Mutex<Vec<Arc<Mutex<Recorder>>>>,
+    past: Mutex<Past>,
+    refused: AtomicU64,
+    panics: AtomicU64,
+}
+
+struct Past {
+    /// Whole seconds, the oldest first, with the blocked time in each.
+    seconds: VecDeque<(Recorder, u64)>,
+    /// Empty, to be swapped in.
+    spare: Recorder,
+    since: u64,
+    /// The stage's blocked time when the present second began.
+    blocked: u64,
+    totals: Totals,
+}
+
+/// The last seconds in one.
+pub(crate) struct Recent {
+    pub events: u64,
+    pub busy: u64,
+    pub blocked: u64,
+    /// How long it covers.
+    pub ns: u64,
+    pub wait: Percentiles,
+    pub service: Percentiles,
+    pub held: Percentiles,
+    pub batch: Percentiles,
+}
+
+impl StageMetrics {
+    pub fn new(now: u64) -> StageMetrics {
+        StageMetrics {
+            recorders: Mutex::new(Vec::new()),
+            past: Mutex::new(Past {
+                seconds: VecDeque::new(),
+                spare: Recorder::new(now),
+                since: now,
+                blocked: 0,
+                totals: Totals::default(),
+            }),
+            refused: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+        }
+    }
+
+    /// A recorder for one worker. When the worker is gone the sampler forgets it.
+    pub fn recorder(&self, now: u64) -> Arc<Mutex<Recorder>> {
+        let recorder = Arc::new(Mutex::new(Recorder::new(now)));
+        held(&self.recorders).push(recorder.clone());
+        recorder
+    }
+
+    pub fn refused(&self, n: u64) {
+        self.refused.fetch_add(n, Relaxed);
+    }
+
+    pub fn refusals(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+
+    pub fn panicked(&self) {
+        self.panics.fetch_add(1, Relaxed);
+    }
+
+    /// Ends the present second. `blocked`: the stage's blocked time so far.
+    pub fn rotate(&self, now: u64, blocked: u64) {
+        let mut past = held(&self.past);
+        let past = &mut *past;
+        let mut second = match past.seconds.len() {
+            SECONDS => past.seconds.pop_front().map_or_else(|| Recorder::new(now), |(oldest, _)| oldest),
+            _ => Recorder::new(now),
+        };
+        second.clear(past.since);
+        held(&self.recorders).retain(|recorder| {
+            let mut present = held(recorder);
+            std::mem::swap(&mut *present, &mut past.spare);
+            drop(present);
+            second.add(&past.spare);
+            past.spare.clear(now);
+            Arc::strong_count(recorder) > 1
+        });
+        count(&mut past.totals, &second);
+        past.seconds.push_back((second, blocked.saturating_sub(past.blocked)));
+        past.blocked = blocked;
+        past.since = now;
+    }
+
+    /// The last ten seconds and the present one, and everything since the start.
+    pub fn report(&self, now: u64, blocked: u64) -> (Recent, Totals) {
+        let past = held(&self.past);
+        let mut present = Recorder::new(past.since);
+        for recorder in held(&self.recorders).iter() {
+            present.add(&held(recorder));
+        }
+        let mut totals = past.totals.clone();
+        count(&mut totals, &present);
+        totals.refused = self.refusals();
+        totals.panics = self.panics.load(Relaxed);
+        totals.blocked_ns = blocked;
+        let mut recent_blocked = blocked.saturating_sub(past.blocked);
+        let mut since = past.since;
+        for (second, blocked) in past.seconds.iter().rev() {
+            present.add(second);
+            recent_blocked += blocked;
+            since = second.since;
+        }
+        let recent = Recent {
+            events: present.events,
+            busy: present.busy,
+            blocked: recent_blocked,
+            ns: now.saturating_sub(since).max(1),
+            wait: percentiles(&present.wait),
+            service: percentiles(&present.service),
+            held: percentiles(&present.held),
+            batch: percentiles(&present.batch),
+        };
+        (recent, totals)
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+fn count(totals: &mut Totals, of: &Recorder) {
+    if of.is_empty() {
+        return;
+    }
+    totals.events += of.events;
+    totals.batches += of.batch.len();
+    totals.wait_sum_ns += of.wait_sum;
+    totals.service_sum_ns += of.busy;
+    for value in of.wait.iter_recorded() {
+        let bucket = WAIT_BUCKETS_NS.partition_point(|bound| *bound < value.value_iterated_to());
+        totals.wait_buckets[bucket] += value.count_since_last_iteration();
+    }
+}
+
+fn percentiles(of: &Histogram<u32>) -> Percentiles {
+    let at = |quantile| of.value_at_quantile(quantile);
+    Percentiles { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: of.max() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_slides_and_the_totals_stay() {
+        let metrics = StageMetrics::new(1);
+        let recorder = metrics.recorder(1);
+        let second = 1_000_000_000;
+        for n in 1..=20u64 {
+            held(&recorder).note(&[n * 1000, n * 1000], &[], 500, 2);
+            metrics.rotate(1 + n * second, n * second / 2);
+        }
+        held(&recorder).note(&[7], &[9], 500, 2);
+        let (recent, totals) = metrics.report(1 + 20 * second + second / 2, 10 * second);
+        assert_eq!(totals.events, 41);
+        assert_eq!(recent.events, 21, "ten seconds of two, and the present one");
+        assert_eq!(recent.ns, 10 * second + second / 2);
+        assert_eq!(recent.blocked, 5 * second);
+        assert!((19_800..=20_200).contains(&recent.wait.max), "{:?}", recent.wait);
+        assert_eq!(recent.held.p50, 9);
+        assert_eq!(totals.wait_buckets.iter().sum::<u64>(), 41);
+        assert_eq!(totals.wait_sum_ns, 2 * 1000 * 210 + 7);
+    }
+
+    #[test]
+    fn a_departed_worker_is_counted_and_forgotten() {
+        let metrics = StageMetrics::new(1);
+        let recorder = metrics.recorder(1);
+        held(&recorder).note(&[5], &[], 1, 1);
+        drop(recorder);
+        metrics.rotate(2, 0);
+        assert!(held(&metrics.recorders).is_empty());
+        assert_eq!(metrics.report(3, 0).1.events, 1);
+    }
+}

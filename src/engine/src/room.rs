@@ -1,0 +1,82 @@
+//! Room in a queue, reserved before it is used, and who is told when there is some again.
+//!
+//! No wake-up is lost: whoever finds no room sets `wanted` and looks again; whoever makes room looks at `wanted`
+//! afterwards. Both in sequential consistency, so one of the two sees the other.
+
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+pub(crate) struct Room {
+    used: AtomicUsize,
+    bound: AtomicUsize,
+    wanted: AtomicBool,
+}
+
+impl Room {
+    pub fn new(bound: usize) -> Room {
+        Room { used: AtomicUsize::new(0), bound: AtomicUsize::new(bound), wanted: AtomicBool::new(false) }
+    }
+
+    pub fn used(&self) -> usize {
+        self.used.load(SeqCst)
+    }
+
+    pub fn bound(&self) -> usize {
+        self.bound.load(SeqCst)
+    }
+
+    /// A bound below what is used refuses until enough has left. After raising it, wake whoever waits.
+    pub fn set_bound(&self, bound: usize) {
+        self.bound.store(bound, SeqCst);
+    }
+
+    /// Takes room for as many of `wish` groups of `group` events as there is. Never takes and gives back: an attempt that
+    /// fails is invisible to others, who could otherwise fail because of it.
+    pub fn reserve(&self, wish: usize, group: usize) -> usize {
+        let mut got = 0;
+        let _ = self.used.fetch_update(SeqCst, SeqCst, |used| {
+            got = (self.bound().saturating_sub(used) / group).min(wish);
+            (got > 0).then(|| used + got * group)
+        });
+        got
+    }
+
+    /// As [`Room::reserve`], leaving word that room is wanted when there is none.
+    pub fn reserve_or_want(&self, wish: usize, group: usize) -> usize {
+        match self.reserve(wish, group) {
+            0 => {
+                self.wanted.store(true, SeqCst);
+                self.reserve(wish, group)
+            }
+            got => got,
+        }
+    }
+
+    /// Whether `n` more would fit, leaving word when they would not.
+    pub fn has_or_want(&self, n: usize) -> bool {
+        let fits = || self.used() + n <= self.bound();
+        fits() || {
+            self.wanted.store(true, SeqCst);
+            fits()
+        }
+    }
+
+    /// Takes room past the bound.
+    pub fn force(&self, n: usize) {
+        self.used.fetch_add(n, SeqCst);
+    }
+
+    /// Frees room; true when somebody waits for it and must be woken.
+    #[must_use]
+    pub fn release(&self, n: usize) -> bool {
+        if n > 0 {
+            let before = self.used.fetch_sub(n, SeqCst);
+            debug_assert!(before >= n, "released more room than was reserved");
+        }
+        n > 0 && self.take_wanted()
+    }
+
+    /// Whether somebody waits for room, who is to be woken by the caller.
+    pub fn take_wanted(&self) -> bool {
+        self.wanted.load(SeqCst) && self.wanted.swap(false, SeqCst)
+    }
+}

@@ -1,0 +1,318 @@
+//! What one thread of a pool does: look for a stage that can work, take a batch, run it, send on what it emitted.
+//!
+//! A worker is a passive machine: [`Worker::step`] never waits. `threads.rs` drives it with a real thread, `sim.rs` with a
+//! seeded schedule. The order within a batch is what correctness hangs on:
+//!
+//! 1. room is reserved before anything is taken, and a thread goes in only with its room, so an attempt that fails leaves
+//!    nothing behind that another could have stumbled over unnoticed;
+//! 2. a lane stays the worker's until what its events became has been pushed, so nothing overtakes;
+//! 3. the event's own room is freed last, so "no room used anywhere" means that nothing is on its way.
+//!
+//! And for waking: before a worker starts on a batch it wakes another if there is more than it took.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::batch::{Batch, Out, OwnedLane, Task};
+use crate::core::{Core, StageCore, Target};
+use crate::metrics::Recorder;
+use crate::parking::Sleeper;
+use crate::sync::atomic::Ordering::SeqCst;
+use crate::sync::lock;
+use crate::topology::Policy;
+use crate::{Event, Mark, Refusal, Stage};
+
+pub(crate) struct Worker<E: Event> {
+    core: Arc<Core<E>>,
+    pool: usize,
+    number: usize,
+    pub sleeper: Arc<Sleeper>,
+    /// By the stage's place in the pool; made when first needed.
+    kits: Vec<Option<Kit<E>>>,
+    /// The batch that was taken and not yet run, by the stage's place in the pool.
+    busy: Option<usize>,
+    task: Task<E>,
+    searches: u32,
+}
+
+/// A worker's things for one stage.
+struct Kit<E: Event> {
+    stage: Box<dyn Stage<E>>,
+    recorder: Arc<std::sync::Mutex<Recorder>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Something was done.
+    Again,
+    /// There is nothing to do.
+    Idle,
+    /// The worker has left its pool and must not be driven any more.
+    Gone,
+}
+
+/// Every so many searches a worker looks upstream first, so that a branch which is never empty starves nobody.
+const UPSTREAM_FIRST: u32 = 64;
+
+impl<E: Event> Worker<E> {
+    pub fn new(core: Arc<Core<E>>, pool: usize, number: usize, sleeper: Arc<Sleeper>) -> Worker<E> {
+        let kits = core.pools[pool].stages.iter().map(|_| None).collect();
+        Worker { core, pool, number, sleeper, kits, busy: None, task: Task::new(), searches: 0 }
+    }
+
+    /// Does one thing: finds a batch, or works on the one that was found.
+    pub fn step(&mut self) -> Step {
+        if let Some(place) = self.busy.take() {
+            self.work(place);
+            return Step::Again;
+        }
+        if self.must_go() {
+            return Step::Gone;
+        }
+        if self.search() { Step::Again } else { Step::Idle }
+    }
+
+    /// Goes to bed, unless there is something to do after all. After true the caller waits for the sleeper to be woken.
+    pub fn lie_down(&mut self) -> bool {
+        let core = self.core.clone();
+        let pool = &core.pools[self.pool];
+        pool.parking.register(&self.sleeper);
+        let up = core.stopping.load(SeqCst) || self.number >= pool.size.load(SeqCst) || self.find();
+        if up {
+            pool.parking.cancel(&self.sleeper);
+            self.share_work(); // not before: it would have woken this very worker
+        }
+        !up
+    }
+
+    fn must_go(&self) -> bool {
+        let pool = &self.core.pools[self.pool];
+        if self.core.stopping.load(SeqCst) {
+            pool.dismiss(self.number);
+            return true;
+        }
+        let leaves = pool.leaves(self.number);
+        if leaves {
+            // It may have been woken for work that it now leaves to others.
+            pool.parking.wake_one();
+        }
+        leaves
+    }
+
+    /// Looks for something to do and lets another worker know when there is more. Idle threads spin on this.
+    pub fn search(&mut self) -> bool {
+        let found = self.find();
+        if found {
+            self.share_work();
+        }
+        found
+    }
+
+    /// Takes a batch from the first stage that can work.
+    fn find(&mut self) -> bool {
+        let count = self.kits.len();
+        self.searches = self.searches.wrapping_add(1);
+        let upstream_first = self.searches.is_multiple_of(UPSTREAM_FIRST);
+        self.busy = (0..count)
+            .map(|i| if upstream_first { count - 1 - i } else { i })
+            .find(|place| self.take(self.core.pools[self.pool].stages[*place]));
+        self.busy.is_some()
+    }
+
+    /// Wakes another when there is more to do than was taken.
+    fn share_work(&self) {
+        let pool = &self.core.pools[self.pool];
+        if pool.parking.has_sleepers() && pool.stages.iter().any(|s| self.core.could_run(&self.core.stages[*s])) {
+            pool.parking.wake_one();
+        }
+    }
+
+    fn take(&mut self, index: usize) -> bool {
+        let core = &*self.core;
+        let stage = &core.stages[index];
+        if !stage.queue.has_ready() || !stage.has_place() {
+            return false;
+        }
+        let task = &mut self.task;
+        let wish = stage.knobs.batch.load(SeqCst).min(stage.queue.room.used().max(1));
+        let room = match core.reserve(stage, wish, &mut task.reserved) {
+            Ok(room) => room,
+            Err(full) => {
+                stage.blocked.start(full, || core.env.now());
+                return false;
+            }
+        };
+        if !stage.enter() {
+            core.give_back(stage, &mut task.reserved, 0);
+            return false;
+        }
+        stage.blocked.stop(|| core.env.now());
+        task.stage = index;
+        let mut left = room;
+        while left > 0 {
+            let Some(lane) = stage.queue.pop_ready() else { break };
+            let mut guard = lock(stage.queue.lane(lane));
+            left = guard.take(task.lanes.len() as u16, left, stage.knobs.window, &mut task.taken);
+            task.lanes.push(OwnedLane { lane, has_keys: guard.has_keys() });
+        }
+        core.give_back(stage, &mut task.reserved, room - left);
+        stage.held.fetch_sub(task.taken.unheld, SeqCst);
+        true
+    }
+
+    fn work(&mut self, place: usize) {
+        let core = self.core.clone();
+        let stage = &core.stages[self.task.stage];
+        let task = &mut self.task;
+        task.now = core.env.now();
+        task.open(stage.outputs.len());
+        let finished = task.taken.finished;
+        if !task.taken.work.is_empty() {
+            let kit = self.kits[place].get_or_insert_with(|| Kit {
+                stage: stage.module.worker(),
+                recorder: stage.metrics.recorder(core.env.now()),
+            });
+            let mut batch = Batch { core: &core, stage, task: &mut *task };
+            let ran = catch_unwind(AssertUnwindSafe(|| {
+                kit.stage.run(&mut batch);
+                batch.finish_item();
+            }));
+            if ran.is_err() {
+                kit.stage = stage.module.worker();
+                fail(&core, stage, task, finished);
+            }
+        }
+        let end = core.env.now();
+        self.flush(&core, stage, end);
+        settle(&core, stage, &mut self.task, self.pool);
+        self.note(place, stage, end);
+    }
+
+    /// Pushes what was kept back and what was emitted, and gives back the room that was not used.
+    fn flush(&mut self, core: &Core<E>, stage: &StageCore<E>, now: u64) {
+        let task = &mut self.task;
+        for (i, binding) in stage.outputs.iter().enumerate() {
+            let out = &mut task.outs[i];
+            let reserved = task.reserved[i];
+            match binding.to {
+                Target::Nothing => {}
+                Target::Sink(to) => {
+                    let used = out.events.len();
+                    if used > 0 {
+                        core.sinks[to].sink.push(&mut out.events);
+                        out.events.clear();
+                        out.keys.clear();
+                    }
+                    if reserved > used {
+                        core.sinks[to].sink.give_back((reserved - used) as u32);
+                    }
+                }
+                Target::Stage(to) => {
+                    if reserved > 0 {
+                        let used = out.events.len();
+                        core.stages[to].queue.room.force(used.saturating_sub(reserved));
+                        core.push(to, out.keys.drain(..).zip(out.events.drain(..)), now, Some(self.pool));
+                        core.free(binding.to, reserved.saturating_sub(used), Some(self.pool));
+                    } else if !out.events.is_empty() {
+                        offer(core, to, out, now, binding.output.kind.is_line(), self.pool);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Figures, once a batch, and the marks of sampled journeys.
+    fn note(&mut self, place: usize, stage: &StageCore<E>, end: u64) {
+        let task = &mut self.task;
+        let items = task.stubs.len();
+        for (journey, queued_at) in task.journeys.drain(..) {
+            journey.mark(Mark {
+                stage: stage.name.clone(),
+                queued_at,
+                started_at: task.now,
+                ended_at: end,
+                batch: items as u32,
+            });
+        }
+        if let Some(kit) = &self.kits[place]
+            && items > 0
+        {
+            let mut recorder = kit.recorder.lock().unwrap_or_else(|e| e.into_inner());
+            recorder.note(&task.waits, &task.held_for, end.saturating_sub(task.now), items);
+        }
+        if let Some(least) = task.waits.iter().min() {
+            stage.controller.note(*least);
+        }
+        task.stubs.clear();
+        task.waits.clear();
+        task.held_for.clear();
+    }
+}
+
+/// The batch panicked: nothing that its items emitted leaves, those that had started are lost, the others come again.
+#[cold]
+fn fail<E: Event>(core: &Core<E>, stage: &StageCore<E>, task: &mut Task<E>, finished: usize) {
+    task.discard();
+    let mut held = 0;
+    for (lane, key, slot) in task.slots.drain(..) {
+        let (gone, was_held) = lock(stage.queue.lane(task.lanes[lane as usize].lane)).forget(key, slot);
+        held += was_held;
+        drop(gone); // outside the lock: it may hold tickets
+        task.taken.touched.push((lane, key));
+    }
+    stage.held.fetch_sub(held, SeqCst);
+    // Every item that had started has left the stage, whatever had become of it.
+    task.taken.finished = finished + task.stubs.len();
+    stage.metrics.panicked();
+    log::error!("stage {} panicked, {} events of the batch are lost", stage.name, task.stubs.len());
+    for stub in task.stubs.drain(..) {
+        core.supervisor.failed(stub, &stage.name);
+    }
+}
+
+/// Hands events to a stage whose room was not reserved: as many as fit, the rest is refused.
+fn offer<E: Event>(core: &Core<E>, to: usize, out: &mut Out<E>, now: u64, line: bool, pool: usize) {
+    let target = &core.stages[to];
+    let count = out.events.len();
+    let mut got = target.queue.room.reserve(count, 1);
+    if got < count && target.knobs.policy() == Policy::DropOldest {
+        core.drop_oldest(to, count - got);
+        got += target.queue.room.reserve(count - got, 1);
+    }
+    let why = if line { Refusal::Shed } else { Refusal::Full };
+    let mut events = out.keys.drain(..).zip(out.events.drain(..));
+    core.push(to, events.by_ref().take(got), now, Some(pool));
+    events.for_each(|(_, event)| core.refuse(to, event, why));
+}
+
+/// Gives the lanes back and frees the room of what has left the stage.
+fn settle<E: Event>(core: &Core<E>, stage: &StageCore<E>, task: &mut Task<E>, pool: usize) {
+    let taken = &mut task.taken;
+    let mut held = 0;
+    // Turned back items came before those that were not looked at; last first, so that each lane gets its own in order.
+    for (lane, work) in taken.work.drain(..).rev().chain(task.back.drain(..).rev()) {
+        held += lock(stage.queue.lane(task.lanes[lane as usize].lane)).put_back(work);
+    }
+    stage.held.fetch_add(held, SeqCst);
+    taken.touched.sort_unstable();
+    taken.touched.dedup();
+    let mut ready = [0; crate::queue::LANES];
+    let mut count = 0;
+    for (i, owned) in task.lanes.drain(..).enumerate() {
+        let mut lane = lock(stage.queue.lane(owned.lane));
+        let from = taken.touched.partition_point(|(lane, _)| (*lane as usize) < i);
+        let touched = taken.touched[from..].iter().take_while(|(lane, _)| *lane as usize == i);
+        taken.finished += lane.settle(touched.map(|(_, key)| *key), stage.knobs.window);
+        if lane.let_go() {
+            ready[count] = owned.lane;
+            count += 1;
+        }
+    }
+    stage.queue.make_ready(&ready[..count]);
+    stage.leave();
+    core.free(Target::Stage(task.stage), taken.finished, Some(pool));
+    taken.touched.clear();
+    taken.finished = 0;
+    taken.unheld = 0;
+    task.slots.clear();
+}

@@ -1,0 +1,278 @@
+//! Real threads: order per key in every layout, while pools, batches and bounds change at random.
+#![cfg(not(feature = "shuttle"))]
+#![allow(clippy::disallowed_methods)]
+
+mod common;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use common::*;
+use tidegate_engine::*;
+
+const KEYS: u64 = 37;
+
+fn chain(layout: &str) -> Topology {
+    let mut stages: Vec<StageSettings> = ["one", "two", "three", "four", "five"].map(StageSettings::new).into();
+    for i in 0..4 {
+        let next = stages[i + 1].name.clone();
+        stages[i].to.push(("next".to_owned(), next));
+    }
+    for (i, stage) in stages.iter_mut().enumerate() {
+        stage.workers = 2;
+        stage.batch = 16;
+        stage.bound = 64;
+        stage.pool = match (layout, i) {
+            ("own", _) => None,
+            ("shared", _) => Some("all".to_owned()),
+            (_, 0..=1) => Some("front".to_owned()),
+            (_, 2..=3) => Some("back".to_owned()),
+            _ => None,
+        };
+    }
+    let pools = match layout {
+        "own" => vec![],
+        "shared" => vec![PoolSettings::new("all", 3)],
+        _ => vec![PoolSettings::new("front", 2), PoolSettings::new("back", 2)],
+    };
+    Topology { stages, pools }
+}
+
+fn modules() -> [(&'static str, std::sync::Arc<dyn Module<Ev>>); 5] {
+    [("one", pass(NEXT)), ("two", pass(NEXT)), ("three", pass(NEXT)), ("four", pass(NEXT)), ("five", pass(END))]
+}
+
+fn change_something(pipeline: &Pipeline<Ev>, random: &Random) {
+    let topology = pipeline.topology();
+    let pools = pipeline.pools();
+    let outcome = match random.below(2) {
+        0 => {
+            let pool = &pools[random.below(pools.len() as u64) as usize];
+            let workers = Some(1 + random.below(4) as usize);
+            pipeline.set_pool(&pool.name, PoolPatch { workers }).map(|_| ())
+        }
+        _ => {
+            let stage = &topology.stages[random.below(5) as usize].name;
+            let patch = StagePatch {
+                workers: Some(1 + random.below(4) as usize),
+                batch: Some(1 + random.below(32) as usize),
+                bound: Some(32 + random.below(100) as usize),
+                ..StagePatch::default()
+            };
+            pipeline.set_stage(stage, patch).map(|_| ())
+        }
+    };
+    outcome.unwrap();
+}
+
+fn stress(layout: &str, seed: u64, time: Duration) {
+    let rig = rig(chain(layout), modules(), 200, Env::real());
+    rig.pipeline.start().unwrap();
+    let door = rig.pipeline.door("one").unwrap();
+    let random = Random::new(seed);
+    let mut sent: HashMap<u64, u64> = HashMap::new();
+    let mut seen: HashMap<u64, u64> = HashMap::new();
+    let mut check = |events: Vec<Ev>| {
+        let count = events.len();
+        for event in events {
+            let next = seen.entry(event.key).or_default();
+            assert_eq!(event.n, *next, "order of key {} ({layout}, seed {seed})", event.key);
+            *next += 1;
+        }
+        count
+    };
+    let (mut came, mut went) = (0, 0);
+    let (mut event, mut last_change) = (None, Instant::now());
+    let start = Instant::now();
+    while start.elapsed() < time {
+        for _ in 0..50 {
+            let next = event.take().unwrap_or_else(|| {
+                let key = random.below(KEYS);
+                let n = sent.entry(key).or_default();
+                *n += 1;
+                ev(key, *n - 1)
+            });
+            match door.offer(next) {
+                Ok(()) => went += 1,
+                Err((back, why)) => {
+                    assert_eq!(why, Refusal::Full);
+                    event = Some(back);
+                    std::thread::yield_now();
+                    break;
+                }
+            }
+        }
+        came += check(rig.end.take());
+        if last_change.elapsed() > Duration::from_millis(3) {
+            change_something(&rig.pipeline, &random);
+            last_change = Instant::now();
+        }
+    }
+    until("everything has come out", || {
+        came += check(rig.end.take());
+        came == went
+    });
+    assert!(rig.pipeline.drain(Duration::from_secs(5)), "quiet when all has come out");
+    assert!(came > 1000, "only {came} in {time:?}");
+    assert_eq!(rig.log.refused.lock().unwrap().len(), 0);
+    let begun: u64 = rig.pipeline.stages().iter().map(|stage| stage.totals.events).sum();
+    assert_eq!(begun, 5 * went as u64, "every stage counted every event");
+    rig.pipeline.stop();
+}
+
+#[test]
+fn order_holds_with_own_pools() {
+    stress("own", 1, Duration::from_millis(1500));
+}
+
+#[test]
+fn order_holds_in_one_shared_pool() {
+    stress("shared", 2, Duration::from_millis(1500));
+}
+
+#[test]
+fn order_holds_in_a_mix() {
+    stress("mix", 3, Duration::from_millis(1500));
+}
+
+#[test]
+fn a_door_refuses_when_full_and_when_draining() {
+    let mut topology = chain("own");
+    topology.stages[0].bound = 32;
+    let rig = rig(topology, modules(), 200, Env::real());
+    let door = rig.pipeline.door("one").unwrap(); // not started: nothing leaves
+    for n in 0..32 {
+        door.offer(ev(n, n)).unwrap();
+    }
+    let (back, why) = door.offer(ev(1, 99)).unwrap_err();
+    assert_eq!((back.n, why), (99, Refusal::Full));
+    door.offer_always(ev(1, 100));
+    assert_eq!(rig.pipeline.stage("one").unwrap().depth, 33);
+    rig.pipeline.start().unwrap();
+    assert!(rig.pipeline.drain(Duration::from_secs(10)));
+    assert_eq!(door.offer(ev(1, 101)).unwrap_err().1, Refusal::Draining);
+    assert_eq!(rig.end.take().len(), 33);
+    assert!(rig.pipeline.door("two").is_none(), "not an entry");
+}
+
+#[test]
+fn a_full_sink_stops_the_line_and_room_starts_it_again() {
+    let rig = rig(chain("own"), modules(), 10, Env::real());
+    rig.pipeline.start().unwrap();
+    let door = rig.pipeline.door("one").unwrap();
+    let mut accepted = 0;
+    until("the door refuses because all is full", || match door.offer(ev(accepted % 5, accepted)) {
+        Ok(()) => {
+            accepted += 1;
+            false
+        }
+        Err(_) => rig.end.len() == 10 && rig.pipeline.stage("one").unwrap().depth == 64,
+    });
+    let mut came = 0;
+    until("all has come out", || {
+        came += rig.end.take().len() as u64;
+        came == accepted
+    });
+    let five = rig.pipeline.stage("five").unwrap();
+    assert!(five.blocked.share > 0.0);
+    assert_eq!(five.blocked.by.as_deref(), Some("end"));
+}
+
+#[test]
+fn a_held_event_comes_back_with_its_answer_before_its_followers() {
+    let (asks, asked) = std::sync::mpsc::channel();
+    let asks = std::sync::Mutex::new(asks);
+    let hold = module(END, move |batch, item| match item {
+        Item::New(event) if event.n == 0 => {
+            let ticket = batch.hold(event, Duration::from_secs(30));
+            asks.lock().unwrap().send(ticket).unwrap();
+        }
+        Item::New(event) => batch.emit(0, event),
+        Item::Resumed(event, answer) => batch.emit(0, ev(event.key, answer.unwrap())),
+    });
+    let topology = Topology { stages: vec![StageSettings::new("hold")], pools: vec![] };
+    let rig = rig(topology, [("hold", hold)], 100, Env::real());
+    rig.pipeline.start().unwrap();
+    let door = rig.pipeline.door("hold").unwrap();
+    for event in [ev(1, 0), ev(1, 1), ev(2, 7), ev(1, 2)] {
+        door.offer(event).unwrap();
+    }
+    let ticket = asked.recv().unwrap();
+    until("the other key went on", || rig.end.len() == 1);
+    assert_eq!(rig.pipeline.stage("hold").unwrap().held, 1);
+    ticket.resume(50);
+    until("all came out", || rig.end.len() == 4);
+    assert_eq!(rig.end.take(), [ev(2, 7), ev(1, 50), ev(1, 1), ev(1, 2)]);
+    assert!(rig.pipeline.drain(Duration::from_secs(5)));
+}
+
+#[test]
+fn deadlines_and_lost_tickets_resume() {
+    let hold = module(END, move |batch, item| match item {
+        Item::New(event) if event.n == 0 => drop(batch.hold(event, Duration::from_secs(30))),
+        Item::New(event) if event.n == 1 => batch.hold(event, Duration::from_secs(30)).refuse(),
+        Item::New(event) => std::mem::forget(batch.overlap(event, Duration::from_millis(20))),
+        Item::Resumed(event, answer) => {
+            let n = match answer {
+                Ok(_) => 0,
+                Err(Late::Lost) => 1,
+                Err(Late::Refused) => 2,
+                Err(Late::Deadline) => 3,
+            };
+            batch.emit(0, ev(event.key, n));
+        }
+    });
+    let topology = Topology { stages: vec![StageSettings::new("hold")], pools: vec![] };
+    let rig = rig(topology, [("hold", hold)], 100, Env::real());
+    rig.pipeline.start().unwrap();
+    let door = rig.pipeline.door("hold").unwrap();
+    for n in 0..3 {
+        door.offer(ev(5, n)).unwrap();
+    }
+    until("all came out", || rig.end.len() == 3);
+    assert_eq!(rig.end.take(), [ev(5, 1), ev(5, 2), ev(5, 3)]);
+}
+
+#[test]
+fn a_panic_is_one_batch_and_the_pool_goes_on() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let boom = module(END, move |batch, item| match item {
+        Item::New(event) => {
+            let bad = event.n == 13;
+            batch.emit(0, event);
+            assert!(!bad, "unlucky");
+        }
+        Item::Resumed(..) => unreachable!(),
+    });
+    let mut stage = StageSettings::new("boom");
+    stage.batch = 1;
+    let rig = rig(Topology { stages: vec![stage], pools: vec![] }, [("boom", boom)], 100, Env::real());
+    rig.pipeline.start().unwrap();
+    let door = rig.pipeline.door("boom").unwrap();
+    for n in 0..20 {
+        door.offer(ev(1, n)).unwrap();
+    }
+    assert!(rig.pipeline.drain(Duration::from_secs(5)));
+    let got: Vec<u64> = rig.end.take().iter().map(|event| event.n).collect();
+    assert_eq!(got, (0..20).filter(|n| *n != 13).collect::<Vec<_>>());
+    assert_eq!(*rig.log.failed.lock().unwrap(), [(1, 13)]);
+    assert_eq!(rig.pipeline.stage("boom").unwrap().totals.panics, 1);
+}
+
+#[test]
+fn a_resize_starts_and_ends_threads() {
+    let rig = rig(chain("mix"), modules(), 10, Env::real());
+    rig.pipeline.start().unwrap();
+    let running = |name: &str| rig.pipeline.pools().into_iter().find(|pool| &*pool.name == name).unwrap().running;
+    rig.pipeline.set_pool("front", PoolPatch { workers: Some(5) }).unwrap();
+    assert_eq!(running("front"), 5);
+    rig.pipeline.set_pool("front", PoolPatch { workers: Some(1) }).unwrap();
+    until("four have left", || running("front") == 1);
+    rig.pipeline.set_stage("five", StagePatch { workers: Some(3), ..StagePatch::default() }).unwrap();
+    assert_eq!(running("five"), 3, "a pool of its own grows with its stage");
+    let before = rig.pipeline.topology();
+    let problems =
+        rig.pipeline.set_stage("two", StagePatch { bound: Some(0), batch: Some(8), ..StagePatch::default() });
+    assert!(!problems.unwrap_err().is_empty());
+    assert_eq!(rig.pipeline.topology(), before, "all or nothing");
+}
