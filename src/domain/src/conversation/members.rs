@@ -27,9 +27,10 @@ impl Conversation {
         if self.kind == Kind::Room {
             return Ok(Moved { allowed: asked, failed: Vec::new(), moved: Vec::new(), updated: self.updated });
         }
+        let there = self.member_set();
         let (mut allowed, mut moved, mut impossible) = (Vec::new(), Vec::new(), Vec::new());
         for client in asked {
-            if self.has_member(&client) {
+            if there.contains(&*client) {
                 allowed.push(client);
             } else if check_client(&client).is_ok() {
                 moved.push(client.clone());
@@ -58,10 +59,8 @@ impl Conversation {
     /// Fails as `add` does. Who goes is no longer muted either.
     pub fn remove(&mut self, by: &ClientId, asked: &[ClientId], now: Millis) -> Result<Moved, Failure> {
         let allowed = self.may_change_members(by, asked)?;
-        let moved: Vec<ClientId> = match self.kind {
-            Kind::Room => Vec::new(),
-            _ => allowed.iter().filter(|client| self.has_member(client)).cloned().collect(),
-        };
+        let there = self.member_set();
+        let moved: Vec<ClientId> = allowed.iter().filter(|client| there.contains(&***client)).cloned().collect();
         if !moved.is_empty() {
             let gone: HashSet<&str> = moved.iter().map(|client| &**client).collect();
             self.members.retain(|member| !gone.contains(&*member.client));
@@ -92,6 +91,11 @@ impl Conversation {
         }
         self.touch(now);
         Ok(true)
+    }
+
+    /// For commands that name many clients. Empty in a chat room, from which thus nobody goes.
+    fn member_set(&self) -> HashSet<&str> {
+        self.members.iter().map(|member| &*member.client).collect()
     }
 
     /// The rules that add and remove share; gives the ids asked for, each once.
