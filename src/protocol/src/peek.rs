@@ -122,10 +122,12 @@ impl<'a> Iterator for Fields<'a> {
 mod tests {
     use super::*;
     use crate::decode::decode;
-    use crate::wire::{DirectCommand, GenericCommand, LogsCommand};
+    use crate::wire::{ConvCommand, DirectCommand, GenericCommand, LogsCommand};
     use bytes::Bytes;
     use proptest::prelude::*;
     use prost::Message as _;
+    use tidegate_domain::command::Command;
+    use tidegate_domain::ids::ConvId;
 
     #[test]
     fn a_message_shows_all_of_its_head() {
@@ -175,6 +177,18 @@ mod tests {
         assert_eq!(peek(&frame.encode_to_vec()).cid, None);
     }
 
+    /// Field 13 is `transient` in a `direct` and a signature's time in a `conv`.
+    #[test]
+    fn only_messages_are_transient() {
+        let conv = ConvCommand { t: Some(1), transient: Some(true), ..Default::default() };
+        let frame = GenericCommand {
+            cmd: Some(CommandType::Conv as i32),
+            conv_message: Some(Box::new(conv)),
+            ..Default::default()
+        };
+        assert!(!peek(&frame.encode_to_vec()).transient);
+    }
+
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(frame in any::<Vec<u8>>()) {
@@ -192,6 +206,24 @@ mod tests {
             prop_assert_eq!((head.cmd, head.op), (cmd, op));
             let request = decode(Bytes::from(frame.clone())).unwrap();
             prop_assert_eq!((head.i, head.peer), (request.i, request.peer.as_deref()));
+        }
+
+        #[test]
+        fn a_messages_head_is_that_of_the_message(
+            cid: [u8; 12], transient in prop::option::of(any::<bool>()), priority in prop::option::of(0..5), msg in ".*",
+        ) {
+            let cid = ConvId::Object(cid);
+            let direct =
+                DirectCommand { cid: Some(cid.to_string()), transient, msg: Some(msg.into()), ..Default::default() };
+            let frame = GenericCommand {
+                cmd: Some(CommandType::Direct as i32), priority, direct_message: Some(direct), ..Default::default()
+            }.encode_to_vec();
+            let head = peek(&frame);
+            let Command::Send(send) = decode(Bytes::from(frame.clone())).unwrap().command else {
+                return Err(TestCaseError::fail("not a message"));
+            };
+            prop_assert_eq!((head.transient, head.priority), (send.transient, send.priority));
+            prop_assert_eq!(head.cid.map(ConvId::parse), Some(send.cid));
         }
     }
 }
