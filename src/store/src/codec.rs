@@ -241,7 +241,12 @@ pub fn read_sent(bytes: &[u8]) -> Result<(MessageId, Millis), Malformed> {
     }
 }
 
-/// A time alone: until when a nonce or a revocation counts, since when a member is one.
+/// A client's place in a conversation. The conversation's expiry comes first, as in `write_sent`.
+pub fn write_membership(joined: Millis, expires: Option<Millis>) -> Vec<u8> {
+    [&write_time(expires.unwrap_or(Millis::MAX))[..], &joined.to_be_bytes()].concat()
+}
+
+/// A time alone: until when a nonce or a revocation counts.
 pub fn write_time(at: Millis) -> Vec<u8> {
     [&[VERSION][..], &at.to_be_bytes()].concat()
 }

@@ -11,6 +11,9 @@ use tidegate_domain::ids::{ConvId, MessageId, Millis};
 /// The bytes that all keys of a conversation share at least: app, kind, and an id or the first part of a long one.
 pub const CONVERSATION_PREFIX: usize = 2 + 1 + 12;
 
+/// Where a message stands in its conversation: its time, then its id.
+pub type Place = (Millis, MessageId);
+
 /// The sign bit, turned so that times before 1970 sort before those after.
 const SIGN: u64 = 1 << 63;
 
@@ -41,7 +44,7 @@ pub fn message(app: u16, cid: ConvId, at: Millis, mid: MessageId) -> Vec<u8> {
 }
 
 /// Reads the end of a message's key: its time and id. `None` for anything shorter than a whole key.
-pub fn message_place(key: &[u8]) -> Option<(Millis, MessageId)> {
+pub fn message_place(key: &[u8]) -> Option<Place> {
     let (head, mid) = key.split_last_chunk::<16>()?;
     let (head, at) = head.split_last_chunk::<8>()?;
     (head.len() >= CONVERSATION_PREFIX).then(|| ((u64::from_be_bytes(*at) ^ SIGN) as Millis, MessageId(*mid)))
@@ -49,12 +52,8 @@ pub fn message_place(key: &[u8]) -> Option<(Millis, MessageId)> {
 
 /// A range of places in one conversation as keys: the first in it, and the first behind it. Both begin with the
 /// conversation's prefix, which the prefix filter needs.
-pub fn messages(
-    app: u16,
-    cid: ConvId,
-    (low, high): (Edge<(Millis, MessageId)>, Edge<(Millis, MessageId)>),
-) -> (Vec<u8>, Vec<u8>) {
-    let at = |(at, mid)| message(app, cid, at, mid);
+pub fn messages(app: u16, cid: ConvId, (low, high): (Edge<Place>, Edge<Place>)) -> (Vec<u8>, Vec<u8>) {
+    let at = |(at, mid): Place| message(app, cid, at, mid);
     let low = match low {
         Edge::Included(place) => at(place),
         Edge::Excluded(place) => after(at(place)),

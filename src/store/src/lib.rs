@@ -9,6 +9,8 @@ pub mod key;
 mod marks;
 pub mod model;
 mod page;
+#[cfg(feature = "rocks")]
+pub mod rocks;
 mod unread;
 mod valid;
 
@@ -18,7 +20,7 @@ use tidegate_domain::command::{Body, Bound, Direction, Mentions};
 use tidegate_domain::conversation::Conversation;
 use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
 
-pub use marks::MOST_RANGES;
+pub use tidegate_domain::marks::Range;
 pub use unread::MOST_LOOKED_AT;
 
 /// Where a store takes the time from: retention, the dedupe window and expiry are its business.
@@ -62,14 +64,6 @@ pub struct ReadMark {
     pub message_at: Millis,
     /// When that was said.
     pub read_at: Millis,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range {
-    pub from: Millis,
-    pub to: Millis,
-    /// When the receiver said so.
-    pub at: Millis,
 }
 
 /// What one member has got and read of a conversation.

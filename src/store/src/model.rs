@@ -11,7 +11,7 @@ use tidegate_domain::command::Direction;
 use tidegate_domain::conversation::{Conversation, Kind};
 use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
 
-use crate::page::Place;
+use crate::key::Place;
 use crate::{Change, Clock, Marks, Page, Store, StoreError, Stored, UnreadCount, unread, valid};
 
 /// What a model store is told at its making.
@@ -36,13 +36,16 @@ pub struct ModelStore {
     kept: Mutex<Kept>,
 }
 
+/// Whose, where, and the `dt`.
+type Dedupe = (AppId, ConvId, ClientId, Box<str>);
+
 #[derive(Default)]
 struct Kept {
     conversations: BTreeMap<(AppId, ConvId), Conversation>,
     unique: BTreeMap<(AppId, [u8; 16]), ConvId>,
     members: BTreeSet<(AppId, ClientId, ConvId)>,
     messages: BTreeMap<(AppId, ConvId), BTreeMap<Place, Stored>>,
-    sent: BTreeMap<(AppId, ConvId, ClientId, Box<str>), (MessageId, Millis)>,
+    sent: BTreeMap<Dedupe, (MessageId, Millis)>,
     marks: BTreeMap<(AppId, ConvId), BTreeMap<ClientId, Marks>>,
     nonces: BTreeMap<(AppId, Box<str>), Millis>,
     revoked: BTreeMap<[u8; 16], Millis>,

@@ -8,9 +8,7 @@ use tidegate_domain::command::{Bound, Direction};
 use tidegate_domain::ids::{MessageId, Millis};
 
 use crate::Page;
-
-/// Where a message stands in its conversation.
-pub(crate) type Place = (Millis, MessageId);
+use crate::key::Place;
 
 const FIRST: MessageId = MessageId([0; 16]);
 const LAST: MessageId = MessageId([0xff; 16]);

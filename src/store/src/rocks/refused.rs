@@ -1,0 +1,134 @@
+//! What became of a refused commit: it must not come back with a restart.
+//!
+//! When writing or syncing RocksDB's log fails, the caller is told so, but the record may lie whole in the page cache
+//! and in the file, and the next start would replay it. So each commit carries a number that nobody can guess (log data:
+//! it is in the log and nowhere else). The numbers of failed ones are written over a file that was laid out at the
+//! start, which works on a full disk too; the next start cuts the log before the record that holds one. Nothing that was
+//! acknowledged lies behind it: after the first failure the store takes no more, and a record of several senders fails
+//! as a whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const MARK: usize = 24;
+/// More commits than this cannot be in flight at the moment of the first failure.
+const MOST: usize = 256;
+
+/// A commit's number in the log.
+pub(super) type Mark = [u8; MARK];
+
+pub(super) struct Refused {
+    file: File,
+    random: [u8; 16],
+    count: AtomicU64,
+    noted: Mutex<usize>,
+}
+
+impl Refused {
+    /// Lays out the file, empty. To be called when the database is open: what was noted before has been cut then.
+    pub fn begin(path: &Path) -> io::Result<Self> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        file.write_all_at(&[0; MARK * MOST], 0)?;
+        file.sync_all()?;
+        Ok(Refused { file, random, count: AtomicU64::new(0), noted: Mutex::new(0) })
+    }
+
+    pub fn next_mark(&self) -> Mark {
+        let mut mark = [0; MARK];
+        mark[..16].copy_from_slice(&self.random);
+        mark[16..].copy_from_slice(&self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        mark
+    }
+
+    /// Best effort: on a disk that takes not even this, a restart may bring the commit back, dedupe entry and all.
+    pub fn note(&self, mark: Mark) -> io::Result<()> {
+        let mut noted = self.noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *noted == MOST {
+            return Err(io::Error::other("too many commits failed at once"));
+        }
+        self.file.write_all_at(&mark, (*noted * MARK) as u64)?;
+        *noted += 1;
+        self.file.sync_data()
+    }
+}
+
+/// Cuts what `note` noted from the logs of a database that is not open. How many logs were cut.
+pub(super) fn cut(noted: &Path, rocks: &Path) -> io::Result<usize> {
+    let noted = match fs::read(noted) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let marks: Vec<&[u8]> = noted.chunks_exact(MARK).filter(|mark| mark.iter().any(|byte| *byte != 0)).collect();
+    if marks.is_empty() || !rocks.is_dir() {
+        return Ok(0);
+    }
+    let mut cuts = 0;
+    for log in logs(rocks)? {
+        let bytes = fs::read(&log)?;
+        if let Some(start) = first_with(&bytes, &marks) {
+            let file = OpenOptions::new().write(true).open(&log)?;
+            file.set_len(start as u64)?;
+            file.sync_all()?;
+            cuts += 1;
+        }
+    }
+    Ok(cuts)
+}
+
+pub(super) fn logs(rocks: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut logs = Vec::new();
+    for entry in fs::read_dir(rocks)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ext| ext == "log") {
+            logs.push(path);
+        }
+    }
+    logs.sort();
+    Ok(logs)
+}
+
+/// Where the first record begins that holds one of `marks`. RocksDB's log format: blocks of 32 KiB; in them fragments
+/// of records, each with checksum (4 bytes), length (2, little-endian) and type (1); the rest of a block too short for
+/// that is padding. Stops at what it does not know: that is RocksDB's to judge.
+fn first_with(log: &[u8], marks: &[&[u8]]) -> Option<usize> {
+    const BLOCK: usize = 32 * 1024;
+    const HEADER: usize = 7;
+    const FULL: u8 = 1;
+    const FIRST: u8 = 2;
+    const LAST: u8 = 4;
+    let mut record: Vec<u8> = Vec::new();
+    let (mut start, mut at) = (0, 0);
+    loop {
+        let left = BLOCK - at % BLOCK;
+        if left < HEADER {
+            at += left;
+            continue;
+        }
+        let header = log.get(at..at + HEADER)?;
+        let length = usize::from(u16::from_le_bytes([header[4], header[5]]));
+        let kind = header[6];
+        if kind == 0 && length == 0 {
+            at += left;
+            continue;
+        }
+        let fragment = log.get(at + HEADER..at + HEADER + length)?;
+        if kind == FULL || kind == FIRST {
+            record.clear();
+            start = at;
+        }
+        if (FULL..=LAST).contains(&kind) {
+            record.extend_from_slice(fragment);
+        }
+        if (kind == FULL || kind == LAST) && record.windows(MARK).any(|window| marks.contains(&window)) {
+            return Some(start);
+        }
+        at += HEADER + length;
+    }
+}
