@@ -155,6 +155,13 @@ impl MessageId {
         MessageId(id)
     }
 
+    /// The time that it was made with.
+    pub fn at(self) -> Millis {
+        let mut at = [0; 8];
+        at[2..].copy_from_slice(&self.0[..6]);
+        Millis::from_be_bytes(at)
+    }
+
     /// `None` for text that is no id of ours.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != 22 {
@@ -200,6 +207,7 @@ mod tests {
         assert_eq!(id.to_string().len(), 22);
         assert_eq!(MessageId::parse(&id.to_string()), Some(id));
         assert_eq!(MessageId::parse("short"), None);
+        assert_eq!(id.at(), 1_790_000_000_000);
     }
 
     #[test]
