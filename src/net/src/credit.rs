@@ -58,26 +58,28 @@ impl Share {
         Arc::new(Share { conn, post, most, most_bytes, count, bytes, paused })
     }
 
-    /// `None`: out of credits, and paused. Only the connection's reactor takes.
-    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Option<Credit> {
-        let has_some =
-            |share: &Self| share.count.load(SeqCst) < share.most && share.bytes.load(SeqCst) < share.most_bytes;
-        if !has_some(self) {
-            self.paused.store(true, SeqCst);
-            // What came back between the look and the mark woke nobody.
-            if !self.is_low() {
-                return None;
-            }
-            self.paused.store(false, SeqCst);
+    /// `false`: out of credits, and paused until some come back. Only the connection's reactor asks.
+    pub(crate) fn has_some(&self) -> bool {
+        if self.count.load(SeqCst) < self.most && self.bytes.load(SeqCst) < self.most_bytes {
+            return true;
         }
-        self.count.fetch_add(1, SeqCst);
-        self.bytes.fetch_add(bytes, SeqCst);
-        Some(Credit(Some((self.clone(), bytes as u32))))
+        self.paused.store(true, SeqCst);
+        // What came back between the look and the mark woke nobody.
+        if self.is_low() && self.paused.swap(false, SeqCst) {
+            return true;
+        }
+        false
     }
 
-    /// Nothing is in flight.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.count.load(SeqCst) == 0
+    /// Takes a credit after `has_some`; a command may be larger than what was left.
+    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Credit {
+        self.count.fetch_add(1, SeqCst);
+        self.bytes.fetch_add(bytes, SeqCst);
+        Credit(Some((self.clone(), bytes as u32)))
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(SeqCst)
     }
 
     fn is_low(&self) -> bool {

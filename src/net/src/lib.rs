@@ -7,16 +7,26 @@
 //! Where to read: `net` starts and stops it all, `reactor` is one thread's loop, `conn` is one connection's life,
 //! `outbox` what waits to be written, `mailbox` and `credit` the two bounds towards the pipeline.
 
+mod accept;
+mod conn;
 mod credit;
 mod door;
+mod groups;
 mod http_handoff;
 mod listen;
 mod mail;
 mod mailbox;
 mod net;
+mod opening;
 mod options;
+mod outbox;
 mod reactor;
+mod receive;
+mod send;
 mod stats;
+mod table;
+mod tls;
+mod wheel;
 
 pub use credit::Credit;
 pub use door::{Closed, ConnMeta, Door, Frame, Refusal, Transport};

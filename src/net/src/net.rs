@@ -27,8 +27,8 @@ pub(crate) struct Shared {
     pub(crate) door: Arc<dyn Door>,
     pub(crate) http: Option<Arc<dyn HttpDoor>>,
     pub(crate) phase: AtomicU8,
-    /// How many reactors act by `phase` already.
-    pub(crate) reached: AtomicUsize,
+    /// How many reactors act by each phase already.
+    pub(crate) reached: [AtomicUsize; 4],
     pub(crate) goaway: Mutex<Option<GoAway>>,
     /// Open connections of all reactors.
     pub(crate) open: AtomicUsize,
@@ -88,7 +88,7 @@ pub fn start(options: Options, door: Arc<dyn Door>, http: Option<Arc<dyn HttpDoo
         door,
         http,
         phase: AtomicU8::new(phase::SERVING),
-        reached: AtomicUsize::new(0),
+        reached: Default::default(),
         goaway: Mutex::new(None),
         open: AtomicUsize::new(0),
     });
@@ -130,10 +130,10 @@ impl Net {
         };
         *lock(&self.shared.goaway) = Some(goaway);
         self.enter(phase::FINISHING);
-        wait_for(&|| self.all_reached());
+        wait_for(&|| self.all_reached(phase::FINISHING));
         wait_for(&|| quiet() && self.mailbox.depth() == 0);
         self.enter(phase::LEAVING);
-        wait_for(&|| self.all_reached() && self.shared.open.load(SeqCst) == 0);
+        wait_for(&|| self.all_reached(phase::LEAVING) && self.shared.open.load(SeqCst) == 0);
         let all_left = self.shared.open.load(SeqCst) == 0;
         self.enter(phase::STOPPED);
         all_left
@@ -155,14 +155,13 @@ impl Net {
 
     fn enter(&self, phase: u8) {
         if self.shared.phase.load(SeqCst) < phase {
-            self.shared.reached.store(0, SeqCst);
             self.shared.phase.store(phase, SeqCst);
         }
         self.mailbox.posts().iter().for_each(|post| post.nudge());
     }
 
-    fn all_reached(&self) -> bool {
-        self.shared.reached.load(SeqCst) >= self.mailbox.posts().len()
+    fn all_reached(&self, phase: u8) -> bool {
+        self.shared.reached[usize::from(phase)].load(SeqCst) >= self.mailbox.posts().len()
     }
 }
 

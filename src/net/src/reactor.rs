@@ -1,61 +1,396 @@
-//! One reactor: a thread, its poll, its listeners and its connections.
+//! One reactor: a thread with its poll, its listeners and its connections.
+//!
+//! A turn: wait; read what came; take mail; go on with broadcasts; let go of what was held back; look at deadlines;
+//! then write to every connection that has something, once. Each step has a budget, what is left is the next turn's,
+//! which then does not wait.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
+use tidegate_domain::ids::ConnId;
 
-use crate::mailbox::Post;
+use crate::AFTER_REPLY;
+use crate::accept::Acceptor;
+use crate::conn::{Conn, Context, Port, Speaks, TICK};
+use crate::groups::{Broadcast, Groups};
+use crate::mail::Mail;
+use crate::mailbox::{Post, lock};
 use crate::net::{Shared, phase};
+use crate::outbox::{Kind, Parts};
+use crate::stats::add;
+use crate::table::{Notice, Table};
+use crate::wheel::Wheel;
 
 pub(crate) const WAKE: Token = Token(0);
 const HTTP: Token = Token(1);
 const TCP: Token = Token(2);
 
+/// What one socket read may bring.
+const READ_BUFFER: usize = 64 << 10;
+/// Notices queued, and connections to write to, in one turn; a write costs about ten times a notice.
+const NOTICES: usize = 4096;
+const WRITES: usize = 512;
+
 pub(crate) struct Reactor {
     poll: Poll,
-    post: Arc<Post>,
-    shared: Arc<Shared>,
-    _listeners: Vec<TcpListener>,
+    acceptors: Vec<Acceptor>,
+    table: Table,
+    groups: Groups,
+    wheel: Wheel<ConnId>,
+    /// Mail that was taken over and not worked on yet.
+    inbox: VecDeque<Mail>,
+    /// How much of the first delivery in the inbox is done.
+    delivered: usize,
+    start_ns: u64,
+    cx: Context,
 }
 
 impl Reactor {
     pub(crate) fn new(
-        _index: u8,
+        index: u8,
         poll: Poll,
         post: Arc<Post>,
         shared: Arc<Shared>,
         http: Option<TcpListener>,
         tcp: Option<TcpListener>,
     ) -> io::Result<Self> {
-        let mut listeners = Vec::new();
-        for (token, listener) in [(HTTP, http), (TCP, tcp)] {
+        let mut acceptors = Vec::new();
+        for (token, port, listener) in [(HTTP, Port::Http, http), (TCP, Port::Tcp, tcp)] {
             if let Some(mut listener) = listener {
                 poll.registry().register(&mut listener, token, Interest::READABLE)?;
-                listeners.push(listener);
+                acceptors.push(Acceptor::new(token, port, listener));
             }
         }
-        Ok(Reactor { poll, post, shared, _listeners: listeners })
+        let start_ns = (shared.options.clock)();
+        Ok(Reactor {
+            poll,
+            acceptors,
+            table: Table::new(shared.options.node, index),
+            groups: Groups::new(),
+            wheel: Wheel::new(0),
+            inbox: VecDeque::new(),
+            delivered: 0,
+            start_ns,
+            cx: Context {
+                shared,
+                post,
+                now_ns: start_ns,
+                tick: 0,
+                phase: phase::SERVING,
+                raw: vec![0; READ_BUFFER],
+                plain: Vec::new(),
+                scratch: Vec::new(),
+                parts: Parts::default(),
+                outboxes: Vec::new(),
+                dirty: Vec::new(),
+                again: Vec::new(),
+                timers: Vec::new(),
+                holds: BinaryHeap::new(),
+            },
+        })
     }
 
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
-        let mut inbox = VecDeque::new();
-        while self.shared.phase.load(SeqCst) < phase::STOPPED {
-            let timeout = (!self.post.may_sleep()).then_some(std::time::Duration::ZERO);
+        while self.cx.phase < phase::STOPPED {
+            let timeout = self.timeout();
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                log::error!("a reactor cannot wait for its sockets: {error}");
-                return;
+                log::error!("a reactor cannot wait for its sockets and stops: {error}");
+                break;
             }
-            self.post.awake();
-            self.post.take(&mut inbox);
-            self.post.free(inbox.len());
-            inbox.clear();
+            self.cx.post.awake();
+            self.read_clock();
+            self.enter_phase();
+            for event in &events {
+                match event.token() {
+                    WAKE => {}
+                    token @ (HTTP | TCP) => {
+                        self.acceptors.iter_mut().filter(|a| a.token == token).for_each(|a| a.ready = true);
+                    }
+                    token => {
+                        let Some(conn) = self.table.by_token(token) else { continue };
+                        if event.is_writable() && mem::take(&mut conn.blocked) {
+                            conn.touch(&mut self.cx);
+                        }
+                        if event.is_readable() || event.is_read_closed() || event.is_error() {
+                            let thorough = event.is_read_closed() || event.is_error();
+                            conn.readable(thorough, &mut self.cx);
+                        }
+                        if conn.dead {
+                            let id = conn.id;
+                            self.bury(id);
+                        }
+                    }
+                }
+            }
+            self.accept();
+            self.attend();
+            self.mail();
+            self.walk();
+            self.release();
+            self.look_at_deadlines();
+            self.flush();
+        }
+        self.stop();
+    }
+
+    /// How long the next turn may wait: not at all while there is work.
+    fn timeout(&mut self) -> Option<Duration> {
+        let busy = !self.inbox.is_empty()
+            || !self.cx.again.is_empty()
+            || !self.cx.dirty.is_empty()
+            || self.groups.is_busy()
+            || self.acceptors.iter().any(|acceptor| acceptor.ready);
+        if busy || !self.cx.post.may_sleep() {
+            return Some(Duration::ZERO);
+        }
+        let hold = self.cx.holds.peek().map(|Reverse((until, _))| *until);
+        let wheel = self.wheel.next().map(|tick| self.start_ns + tick * TICK.as_nanos() as u64);
+        let accept = self.acceptors.iter().filter_map(|acceptor| acceptor.retry_at).min();
+        let next = [hold, wheel, accept].into_iter().flatten().min()?;
+        let now = (self.cx.shared.options.clock)();
+        Some(Duration::from_nanos(next.saturating_sub(now)))
+    }
+
+    fn read_clock(&mut self) {
+        self.cx.now_ns = (self.cx.shared.options.clock)();
+        self.cx.tick = (self.cx.now_ns.saturating_sub(self.start_ns) / TICK.as_nanos() as u64) as u32;
+    }
+
+    /// Acts by what the process as a whole wants.
+    fn enter_phase(&mut self) {
+        let phase = self.cx.shared.phase.load(SeqCst);
+        if phase == self.cx.phase {
+            return;
+        }
+        self.cx.phase = phase;
+        for acceptor in &mut self.acceptors {
+            acceptor.close(&self.poll);
+        }
+        self.acceptors.clear();
+        if phase == phase::STOPPED {
+            return;
+        }
+        let goaway = lock(&self.cx.shared.goaway).clone();
+        for id in self.table.ids() {
+            let Some(conn) = self.table.get(id) else { continue };
+            match (&mut conn.speaks, phase) {
+                (Speaks::Opening(_), _) => conn.dead = true,
+                (_, phase::FINISHING) => {}
+                // The HTTP side sees the end of its stream, finishes what it is at and ends.
+                (Speaks::Http(http), _) => http.to_http = None,
+                _ => {
+                    if let Some(goaway) = goaway.as_ref().filter(|_| conn.is_open()) {
+                        conn.push(goaway(conn.session.as_ref()), Kind::Reply, &mut self.cx);
+                    }
+                    self.cx.again.push(id);
+                }
+            }
+            if conn.dead {
+                self.bury(id);
+            }
+        }
+        self.cx.shared.reached[usize::from(phase)].fetch_add(1, SeqCst);
+    }
+
+    fn accept(&mut self) {
+        for acceptor in &mut self.acceptors {
+            acceptor.accept(&self.poll, &mut self.table, &mut self.cx);
         }
     }
+
+    /// Connections that can go on: credits came back, the HTTP side has something, or a turn was not enough.
+    fn attend(&mut self) {
+        let mut ids = mem::take(&mut self.cx.again);
+        let mut asked = Vec::new();
+        self.cx.post.take_attention(&mut asked);
+        ids.append(&mut asked);
+        for id in ids {
+            let Some(conn) = self.table.get(id) else { continue };
+            if matches!(conn.speaks, Speaks::Http(_)) {
+                conn.touch(&mut self.cx);
+            }
+            conn.readable(true, &mut self.cx);
+            if conn.dead {
+                self.bury(id);
+            }
+        }
+    }
+
+    fn mail(&mut self) {
+        self.cx.post.take(&mut self.inbox);
+        let (mut done, mut notices) = (0, 0);
+        while notices < NOTICES && self.cx.dirty.len() < WRITES {
+            let Some(mail) = self.inbox.pop_front() else { break };
+            match mail {
+                Mail::Deliver { to, frame, class, later_for, delay, since_ns } => {
+                    let at = self.delivered;
+                    let room = (NOTICES - notices).min(WRITES - self.cx.dirty.len());
+                    let slice = &to[at.min(to.len())..(at + room).min(to.len())];
+                    let delayed = if delay.is_zero() { 0 } else { self.cx.now_ns + delay.as_nanos() as u64 };
+                    for recipient in slice {
+                        let until_ns = delayed.max(self.hold(later_for, recipient.conn));
+                        let notice = Notice { frame: &frame, class, since_ns, until_ns };
+                        self.table.notify(recipient.conn, &recipient.peer, &notice, &mut self.cx);
+                    }
+                    notices += slice.len();
+                    self.delivered = at + slice.len();
+                    if self.delivered < to.len() {
+                        self.inbox.push_front(Mail::Deliver { to, frame, class, later_for, delay, since_ns });
+                        break;
+                    }
+                    self.delivered = 0;
+                    done += 1;
+                }
+                Mail::Broadcast { group, frame, class, except, later_for, since_ns } => {
+                    // One that is under way keeps its place in the mailbox until it is done.
+                    let broadcast = Broadcast { frame, class, except, later_for, since_ns };
+                    done += usize::from(!self.groups.broadcast(group, broadcast));
+                }
+                other => {
+                    self.order(other);
+                    notices += 1;
+                    done += 1;
+                }
+            }
+        }
+        self.cx.post.free(done);
+    }
+
+    /// Until when a notice that `later_for`'s command caused is held back on `conn`; 0: not.
+    fn hold(&self, later_for: Option<ConnId>, conn: ConnId) -> u64 {
+        if later_for == Some(conn) { self.cx.now_ns + AFTER_REPLY.as_nanos() as u64 } else { 0 }
+    }
+
+    /// Mail about one connection.
+    fn order(&mut self, mail: Mail) {
+        let (table, cx) = (&mut self.table, &mut self.cx);
+        match mail {
+            Mail::Reply { conn, frame } => {
+                if let Some(conn) = table.get(conn).filter(|conn| conn.is_open()) {
+                    conn.push(frame, Kind::Reply, cx);
+                }
+            }
+            Mail::Join { group, conn, peer } => table.join(group, conn, peer, &mut self.groups),
+            Mail::Leave { group, conn, peer } => table.leave(Some(group), conn, &peer, &mut self.groups),
+            Mail::LeaveAll { conn, peer } => table.leave(None, conn, &peer, &mut self.groups),
+            Mail::LoggedIn { conn, peer } => {
+                if let Some(conn) = table.get(conn) {
+                    (conn.alive, conn.session) = (true, Some(peer));
+                }
+            }
+            Mail::LoggedOut { conn, still } => {
+                if let Some(conn) = table.get(conn) {
+                    conn.session = still;
+                }
+            }
+            Mail::Alive { conn } => {
+                if let Some(conn) = table.get(conn) {
+                    conn.alive = true;
+                }
+            }
+            Mail::Close { conn, code, reason } => {
+                if let Some(conn) = table.get(conn) {
+                    conn.close(code, reason, cx);
+                }
+            }
+            Mail::Deliver { .. } | Mail::Broadcast { .. } => {}
+        }
+    }
+
+    fn walk(&mut self) {
+        let room = WRITES.saturating_sub(self.cx.dirty.len());
+        if !self.groups.is_busy() || room == 0 {
+            return;
+        }
+        let (table, cx) = (&mut self.table, &mut self.cx);
+        let later = cx.now_ns + AFTER_REPLY.as_nanos() as u64;
+        let done = self.groups.walk(room, NOTICES, |conn, peer, broadcast| {
+            let until_ns = if broadcast.later_for == Some(conn) { later } else { 0 };
+            let Broadcast { frame, class, since_ns, .. } = broadcast;
+            table.notify(conn, peer, &Notice { frame, class: *class, since_ns: *since_ns, until_ns }, cx);
+        });
+        self.cx.post.free(done);
+    }
+
+    fn release(&mut self) {
+        while let Some(Reverse((until, id))) = self.cx.holds.peek().copied() {
+            if until > self.cx.now_ns {
+                break;
+            }
+            self.cx.holds.pop();
+            if let Some(conn) = self.table.get(id) {
+                conn.release(&mut self.cx);
+            }
+        }
+    }
+
+    fn look_at_deadlines(&mut self) {
+        let mut due = Vec::new();
+        self.wheel.advance(self.cx.tick.into(), &mut due);
+        for id in due {
+            let Some(conn) = self.table.get(id) else { continue };
+            conn.check_deadline(&mut self.cx);
+            if conn.dead {
+                self.bury(id);
+            }
+        }
+        for (tick, id) in self.cx.timers.drain(..) {
+            self.wheel.set(tick.into(), id);
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.cx.dirty.is_empty() {
+            return;
+        }
+        // Deliveries are measured to here: just before they are written.
+        self.cx.now_ns = (self.cx.shared.options.clock)();
+        for id in mem::take(&mut self.cx.dirty) {
+            let Some(conn) = self.table.get(id) else { continue };
+            conn.dirty = false;
+            conn.flush(&mut self.cx);
+            if conn.dead {
+                self.bury(id);
+            }
+        }
+        for (tick, id) in self.cx.timers.drain(..) {
+            self.wheel.set(tick.into(), id);
+        }
+    }
+
+    fn bury(&mut self, id: ConnId) {
+        if let Some(mut conn) = self.table.bury(id, &mut self.groups) {
+            conn.tell_closed(1006, false, &self.cx);
+            forget(&self.poll, &mut conn, &self.cx);
+        }
+    }
+
+    /// Says goodbye to everybody, without waiting for anybody.
+    fn stop(&mut self) {
+        for id in self.table.ids() {
+            let Some(conn) = self.table.get(id) else { continue };
+            conn.close(1001, "going away", &mut self.cx);
+            conn.flush(&mut self.cx);
+            conn.dead = true;
+            self.bury(id);
+        }
+    }
+}
+
+fn forget(poll: &Poll, conn: &mut Conn, cx: &Context) {
+    if let Err(error) = poll.registry().deregister(&mut conn.socket) {
+        log::debug!("{}: cannot take its socket off the poll: {error}", conn.id);
+    }
+    add(&cx.post.counters.connections, u64::MAX);
+    cx.shared.open.fetch_sub(1, SeqCst);
 }

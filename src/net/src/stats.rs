@@ -96,7 +96,7 @@ impl Counters {
     }
 }
 
-/// Counters have one writer each, so adding needs no locked instruction.
+/// Counters have one writer each, so adding needs no locked instruction. Wraps: `u64::MAX` takes one off.
 pub(crate) fn add(counter: &AtomicU64, n: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
 }
