@@ -1,0 +1,119 @@
+//! A file's values once they are known to be good.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tidegate_domain::app::App;
+use tidegate_engine::Topology;
+
+use crate::apps::{DEVELOPMENT_KEY, DEVELOPMENT_MASTER_KEY};
+use crate::diagnostic::Diagnostic;
+use crate::form::Sync;
+
+/// All that a `pipeline.toml` says, defaults filled in. `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub listen: Listen,
+    pub net: Net,
+    pub store: Store,
+    pub memory: Memory,
+    pub journeys: Journeys,
+    /// In the order of the file.
+    pub topology: Topology,
+    /// Stage by stage, for those whose module calls the outside: how many calls at once.
+    pub in_flight: Vec<(String, usize)>,
+    /// In the order of the file; an app's `index` is its place here.
+    pub apps: Vec<App>,
+    /// What is allowed and yet worth a look.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// `[listen]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listen {
+    /// `None`: off.
+    pub http: Option<SocketAddr>,
+    /// `None`: off. Never both.
+    pub tcp: Option<SocketAddr>,
+    pub admin: SocketAddr,
+    pub tls: Option<Tls>,
+    pub plain: bool,
+    pub public_url: Option<String>,
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// PEM files, relative to the directory that the server runs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// `[net]`. Sizes are bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Net {
+    pub reactors: usize,
+    pub to: String,
+    pub mailbox: usize,
+    pub outbox: usize,
+    pub credits: usize,
+    pub credit_bytes: usize,
+    pub max_frame: usize,
+    pub max_connections: usize,
+    pub sessions_per_client: usize,
+    pub handshake_timeout: Duration,
+    pub login_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub drain_timeout: Duration,
+}
+
+/// `[store]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Store {
+    pub sync: Sync,
+    pub retention: Duration,
+    pub dedupe_window: Duration,
+    pub max_open_files: usize,
+}
+
+/// `[memory]`. Entries, not bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Memory {
+    pub conversations: usize,
+    pub nonces: usize,
+    pub revoked_tokens: usize,
+}
+
+/// `[journeys]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Journeys {
+    /// From 0 to 1.
+    pub sample: f64,
+    pub keep: usize,
+    pub trace: usize,
+}
+
+impl Config {
+    /// `in_flight` of a stage; `None` where its module makes no calls.
+    pub fn in_flight(&self, stage: &str) -> Option<usize> {
+        self.in_flight.iter().find(|(name, _)| name == stage).map(|(_, calls)| *calls)
+    }
+}
+
+/// Whether somebody beyond this machine could use the development app's keys, which everybody knows. `load` refuses
+/// such a file; whoever changes addresses afterwards (a flag, say) asks again, and names `tidegate app new`.
+pub fn development_keys_exposed(config: &Config) -> bool {
+    let listens_beyond =
+        [config.listen.http, config.listen.tcp].into_iter().flatten().any(|address| beyond_loopback(address.ip()));
+    listens_beyond && config.apps.iter().any(has_development_keys)
+}
+
+pub(crate) fn has_development_keys(app: &App) -> bool {
+    [&app.key, &app.master_key].into_iter().any(|key| [DEVELOPMENT_KEY, DEVELOPMENT_MASTER_KEY].contains(&&**key))
+}
+
+pub(crate) fn beyond_loopback(ip: IpAddr) -> bool {
+    !ip.to_canonical().is_loopback()
+}

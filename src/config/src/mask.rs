@@ -1,0 +1,65 @@
+//! Stars in place of secrets, in the text that complaints show.
+//!
+//! A complaint shows lines of the file, on a terminal and in journals. Lengths stay, so that places hold.
+
+use toml::de::{DeTable, DeValue};
+
+use crate::diagnostic::Span;
+
+/// The text without the secrets of its `[[app]]` tables. Where it does not parse (`broken`), whatever looks like one
+/// is covered as well.
+pub(crate) fn mask(text: &str, root: &DeTable<'_>, broken: bool) -> String {
+    let mut spans = Vec::new();
+    if let Some(apps) = root.get("app") {
+        find(apps.get_ref(), &mut spans);
+    }
+    if broken {
+        spans.extend(likely(text));
+    }
+    let mut bytes = text.as_bytes().to_vec();
+    for span in spans {
+        for byte in bytes.get_mut(span).unwrap_or_default() {
+            if !matches!(byte, b'\n' | b'\r' | b'"' | b'\'') {
+                *byte = b'*';
+            }
+        }
+    }
+    // Whole values are covered, so what is left is whole characters; were it not, no text is better than a wrong one.
+    String::from_utf8(bytes).unwrap_or_else(|_| "*".repeat(text.len()))
+}
+
+/// Misspelled ones hold secrets, too.
+fn secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["key", "secret", "password", "token"].iter().any(|word| name.contains(word))
+}
+
+/// The values of secret keys, however deep.
+fn find(value: &DeValue<'_>, spans: &mut Vec<Span>) {
+    match value {
+        DeValue::Array(array) => array.iter().for_each(|element| find(element.get_ref(), spans)),
+        DeValue::Table(table) => {
+            for (name, value) in table {
+                match value.get_ref() {
+                    DeValue::String(_) if secret(name.get_ref()) => spans.push(value.span()),
+                    other => find(other, spans),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Behind each `key =`, `master_key =` or `secret =`, the rest of the line.
+fn likely(text: &str) -> Vec<Span> {
+    let mut spans = Vec::new();
+    for (at, _) in text.match_indices('=') {
+        let name = text[..at].trim_end_matches([' ', '\t', '"', '\'']);
+        let before = name.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        if secret(&name[before.len()..]) {
+            let end = text[at..].find('\n').map_or(text.len(), |length| at + length);
+            spans.push(at + 1..end);
+        }
+    }
+    spans
+}

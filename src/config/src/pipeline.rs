@@ -1,0 +1,243 @@
+//! `[stages]` and `[pools]`: the topology, and all that is wrong with it.
+//!
+//! Owns how stages are named, bound by default and found in the file; asks the engine what is wrong with the graph
+//! itself, and puts each of its problems where the file says it. Must not know what modules do.
+
+use tidegate_engine::{Policy, PoolSettings, StageSettings, Topology};
+use toml::de::DeValue;
+
+use crate::catalogue::ModuleCatalogue;
+use crate::config::Net;
+use crate::diagnostic::Report;
+use crate::form::{self, Chosen, closest};
+use crate::outputs::{self, Bindings};
+use crate::problems;
+use crate::section::{Entry, Section, entries};
+
+/// What a file says of its pipeline.
+pub(crate) struct Tables<'a, 'd> {
+    pub(crate) stages: Option<Entry<'d>>,
+    pub(crate) pools: Option<Entry<'d>>,
+    /// Where a file has no stages.
+    pub(crate) default_stages: Option<Entry<'d>>,
+    pub(crate) net: &'a Section<'d>,
+    /// False where the file does not parse: then nobody can say what is missing.
+    pub(crate) whole: bool,
+}
+
+pub(crate) struct Pipeline {
+    pub(crate) topology: Topology,
+    pub(crate) in_flight: Vec<(String, usize)>,
+}
+
+/// A stage or a pool, and its table.
+pub(crate) struct Placed<'d, S> {
+    pub(crate) settings: S,
+    pub(crate) section: Section<'d>,
+}
+
+/// What `problems` looks places up in.
+pub(crate) struct File<'a, 'd> {
+    pub(crate) stages: &'a [Placed<'d, StageSettings>],
+    pub(crate) pools: &'a [Placed<'d, PoolSettings>],
+    pub(crate) catalogue: &'a ModuleCatalogue,
+    /// Stage and output of which something was said already.
+    pub(crate) complained: Vec<(String, String)>,
+    /// Whether it is not known what leads where.
+    pub(crate) lost: bool,
+}
+
+pub(crate) fn read(tables: &Tables<'_, '_>, net: &Net, catalogue: &ModuleCatalogue, report: &mut Report) -> Pipeline {
+    let sections = match &tables.stages {
+        Some(entry) => named_tables("stages", entry, report),
+        None => {
+            tables.default_stages.iter().flat_map(|entry| named_tables("stages", entry, report)).map(builtin).collect()
+        }
+    };
+    let names: Vec<String> = sections.iter().map(|(name, _)| name.clone()).collect();
+    let mut in_flight = Vec::new();
+    let mut stages = Vec::new();
+    let mut bind =
+        Bindings { names: &names, whole: tables.whole, catalogue, report, complained: Vec::new(), lost: false };
+    for (name, section) in sections {
+        stages.push(read_stage(name, section, &mut in_flight, &mut bind));
+    }
+    let (complained, lost) = (bind.complained, bind.lost);
+    let pools: Vec<_> = tables.pools.iter().flat_map(|entry| named_tables("pools", entry, report)).collect();
+    let pools: Vec<_> = pools.into_iter().map(|(name, section)| read_pool(name, section, report)).collect();
+    known_pools(&stages, &pools, report);
+    let entry_known = known_entry(tables, net, &names, report);
+
+    let topology = Topology {
+        stages: stages.iter().map(|placed| placed.settings.clone()).collect(),
+        pools: pools.iter().map(|placed| placed.settings.clone()).collect(),
+    };
+    if tables.whole && entry_known {
+        let file = File { stages: &stages, pools: &pools, catalogue, complained, lost };
+        problems::explain(&topology, &net.to, &file, report);
+    }
+    Pipeline { topology, in_flight }
+}
+
+fn builtin<'d>((name, section): (String, Section<'d>)) -> (String, Section<'d>) {
+    (name, section.builtin())
+}
+
+/// The tables of `[stages.…]` or `[pools.…]`, in the order of the file, with good names.
+fn named_tables<'d>(kind: &'static str, entry: &Entry<'d>, report: &mut Report) -> Vec<(String, Section<'d>)> {
+    let DeValue::Table(table) = entry.value else {
+        report
+            .error(format!("`{kind}` must be tables"))
+            .at(entry.span.clone(), format!("this is {}", form::kind(entry.value)))
+            .help(format!("write [{kind}.NAME] above the keys of each one"));
+        return Vec::new();
+    };
+    let mut out = Vec::new();
+    for entry in entries(table) {
+        let place = format!("{kind}.{}", entry.name);
+        if !matches!(entry.value, DeValue::Table(_)) && crate::keys::find(kind, entry.name).is_some() {
+            report
+                .error(format!("`{}` belongs to one of the {kind}", entry.name))
+                .at(entry.name_span.clone(), "to which of them?")
+                .help(format!("write it below a line [{kind}.NAME]"));
+            continue;
+        }
+        if let Err(wrong) = form::name(entry.name) {
+            let help = match wrong.instead {
+                Some(instead) => format!("write [{kind}.{instead}]"),
+                None => "it becomes a thread's name, a label and a part of a path: choose a short plain one".into(),
+            };
+            let what = kind.trim_end_matches('s');
+            report
+                .error(format!("`{}` cannot name a {what}", entry.name.escape_debug()))
+                .at(entry.name_span.clone(), wrong.reason)
+                .help(help);
+        }
+        out.push((entry.name.to_owned(), Section::of(kind, place, &entry, report)));
+    }
+    out
+}
+
+fn read_stage<'d>(
+    name: String,
+    section: Section<'d>,
+    in_flight: &mut Vec<(String, usize)>,
+    bind: &mut Bindings<'_>,
+) -> Placed<'d, StageSettings> {
+    let report = &mut *bind.report;
+    section.refuse_unknown(report);
+    let module: String = section.optional("module", report).unwrap_or_else(|| name.clone());
+    let pool: Option<String> = section.optional("pool", report);
+    let Chosen(policy) = section.value("policy", report);
+    let mut settings = StageSettings {
+        name,
+        module,
+        to: Vec::new(),
+        pool,
+        workers: section.value("workers", report),
+        batch: section.value("batch", report),
+        bound: section.value("bound", report),
+        policy: match policy {
+            "shed" => Policy::Shed,
+            "drop-oldest" => Policy::DropOldest,
+            _ => Policy::Block,
+        },
+        delay_target: section.value("delay_target", report),
+        delay_interval: section.value("delay_interval", report),
+        key_share: section.value("key_share", report),
+        window: section.value("window", report),
+    };
+    let calls: Option<usize> = section.optional("in_flight", report);
+    match bind.catalogue.find(&settings.module) {
+        None => unknown_module(&settings, &section, bind),
+        Some(module) => {
+            match (module.in_flight, calls) {
+                (Some(default), calls) => in_flight.push((settings.name.clone(), calls.unwrap_or(default))),
+                (None, Some(_)) => {
+                    let span = section.entry("in_flight").map(|entry| entry.name_span).unwrap_or(0..0);
+                    let title = format!("`{}.in_flight` has no meaning: {} calls nobody", section.place, module.name);
+                    bind.report
+                        .error(title)
+                        .at(span, "only for modules that call the outside")
+                        .help("take the line out");
+                }
+                (None, None) => {}
+            }
+            settings.to = outputs::read(&settings.name, module, &section, bind);
+        }
+    }
+    Placed { settings, section }
+}
+
+fn unknown_module(settings: &StageSettings, section: &Section<'_>, bind: &mut Bindings<'_>) {
+    let modules: Vec<_> = bind.catalogue.names().collect();
+    let near = closest(&settings.module, modules.iter().copied());
+    let (title, span) = match section.entry("module") {
+        Some(entry) => (format!("no module is called `{}`", settings.module), Some(entry.span)),
+        None => (
+            format!("no module is called `{}`, and `{}` names no other", settings.module, section.place),
+            section.span.clone(),
+        ),
+    };
+    let help = match (near, section.entry("module")) {
+        (Some(near), Some(_)) => format!("did you mean `module = \"{near}\"`?"),
+        (Some(near), None) => {
+            format!("did you mean [stages.{near}]? A stage of another name says `module = \"{near}\"`")
+        }
+        (None, _) => format!("a stage says what it does with `module`, one of {}", modules.join(", ")),
+    };
+    bind.report.error(title).at(span.unwrap_or(0..0), "unknown module").help(help);
+    bind.lost = true;
+}
+
+fn read_pool<'d>(name: String, section: Section<'d>, report: &mut Report) -> Placed<'d, PoolSettings> {
+    section.refuse_unknown(report);
+    let settings =
+        PoolSettings { name, workers: section.value("workers", report), spin: section.value("spin", report) };
+    Placed { settings, section }
+}
+
+fn known_pools(stages: &[Placed<'_, StageSettings>], pools: &[Placed<'_, PoolSettings>], report: &mut Report) {
+    let names: Vec<_> = pools.iter().map(|pool| pool.settings.name.as_str()).collect();
+    for stage in stages {
+        let Some(pool) = &stage.settings.pool else { continue };
+        if names.contains(&pool.as_str()) {
+            continue;
+        }
+        let Some(span) = stage.section.span_of("pool") else { continue };
+        let help = match closest(pool, names.iter().copied()) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("add a table [pools.{pool}], or leave `pool` out for a pool of the stage's own"),
+        };
+        report.error(format!("there is no pool `{pool}`")).at(span, "unknown pool").help(help);
+    }
+}
+
+/// Whether `net.to` names a stage.
+fn known_entry(tables: &Tables<'_, '_>, net: &Net, names: &[String], report: &mut Report) -> bool {
+    if names.contains(&net.to) {
+        return true;
+    }
+    if !tables.whole {
+        return false;
+    }
+    let span = match tables.net.entry("to") {
+        Some(entry) => entry.span,
+        None => tables.stages.as_ref().map_or(0..0, |entry| entry.name_span.clone()),
+    };
+    let help = match closest(&net.to, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None if tables.net.entry("to").is_some() => {
+            format!("name a stage that reads what clients send: {}", names.join(", "))
+        }
+        None => format!(
+            "add a line [stages.{}]: a file with a stage names all of them, and all keys may be left out",
+            net.to
+        ),
+    };
+    report
+        .error(format!("what clients send goes to `{}`, and there is no such stage", net.to))
+        .at(span, "no such stage")
+        .help(help);
+    false
+}
