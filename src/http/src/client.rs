@@ -48,6 +48,10 @@ impl Client {
         if trusted == 0 {
             log::warn!("this system has no trusted certificates, so hooks and push can only call http:// addresses");
         }
+        Client::trusting(roots)
+    }
+
+    fn trusting(roots: RootCertStore) -> Result<Self, StartError> {
         let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(StartError::Tls)?
@@ -115,6 +119,57 @@ fn whole_story(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    /// Answers one request over TLS, and gives its port and certificate.
+    fn tls_server() -> (u16, rustls::pki_types::CertificateDer<'static>) {
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let (cert, key) = (own.cert.der().clone(), own.signing_key.serialize_der());
+        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.into());
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.clone()], key)
+            .expect("a configuration");
+        let listener = TcpListener::bind("localhost:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        std::thread::spawn(move || {
+            let (socket, _) = listener.accept().expect("a caller");
+            let tls = rustls::ServerConnection::new(Arc::new(config)).expect("a connection");
+            let mut stream = rustls::StreamOwned::new(tls, socket);
+            let (mut read, mut request) = (0, [0; 4096]);
+            while !request[..read].ends_with(b"{}") {
+                // An error is the caller's that does not trust us; nothing to answer then.
+                let Ok(n) = stream.read(&mut request[read..]) else { return };
+                read += n;
+            }
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nsafe";
+            stream.write_all(answer).and_then(|()| stream.flush()).expect("sent");
+        });
+        (port, cert)
+    }
+
+    #[test]
+    fn tls_goes_to_those_who_are_trusted_only() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        for trusted in [true, false] {
+            let (port, cert) = tls_server();
+            let mut roots = RootCertStore::empty();
+            if trusted {
+                roots.add(cert).expect("a root");
+            }
+            let client = Client::trusting(roots).expect("a client");
+            let uri = format!("https://localhost:{port}/").parse().expect("an address");
+            let answer = runtime.block_on(client.post(&uri, None, Bytes::from_static(b"{}"), 100));
+            match answer {
+                Ok(body) => assert!(trusted && body == "safe"),
+                Err(PostError::Unreachable(why)) => assert!(!trusted && why.contains("certificate"), "{why}"),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
 
     #[test]
     fn only_http_addresses_are_callable() {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
@@ -76,7 +76,7 @@ impl Family {
     fn of_percentiles(
         name: &'static str,
         help: &'static str,
-        unit: f64,
+        per: f64,
         stages: &[StageReport],
         value: impl Fn(&StageReport) -> Percentiles,
     ) -> Self {
@@ -85,14 +85,15 @@ impl Family {
             [("p50", p50), ("p90", p90), ("p99", p99), ("p999", p999), ("max", max)].into_iter().fold(
                 family,
                 |family, (percentile, value)| {
-                    family.number(&[("stage", &stage.name), ("percentile", percentile)], value as f64 * unit)
+                    family.number(&[("stage", &stage.name), ("percentile", percentile)], value as f64 / per)
                 },
             )
         })
     }
 }
 
-const NS: f64 = 1e-9;
+/// Nanoseconds of a second.
+const NS: f64 = 1e9;
 
 /// What every stage shows of itself.
 pub(crate) fn of_stages(stages: &[StageReport]) -> Vec<Family> {
@@ -162,16 +163,29 @@ impl Collector for Page {
             };
             let mut metric = encoder.encode_descriptor(family.name, family.help, None, kind)?;
             for Sample { labels, value } in &family.samples {
-                let mut at = metric.encode_family(labels)?;
-                match (value, family.kind) {
-                    (Value::Number(n), Kind::Counter) => at.encode_counter::<NoLabelSet, f64, f64>(n, None)?,
-                    (Value::Number(n), _) => at.encode_gauge(n)?,
-                    (Value::Distribution { sum, count, buckets }, _) => {
-                        at.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)?;
-                    }
+                if labels.is_empty() {
+                    written(&mut metric, family.kind, value)?;
+                } else {
+                    let labels: Vec<_> = labels.iter().map(|(name, value)| (*name, escaped(value))).collect();
+                    written(&mut metric.encode_family(&labels)?, family.kind, value)?;
                 }
             }
         }
         Ok(())
     }
+}
+
+fn written(at: &mut MetricEncoder<'_>, kind: Kind, value: &Value) -> fmt::Result {
+    match (value, kind) {
+        (Value::Number(n), Kind::Counter) => at.encode_counter::<NoLabelSet, f64, f64>(n, None),
+        (Value::Number(n), _) => at.encode_gauge(n),
+        (Value::Distribution { sum, count, buckets }, _) => {
+            at.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)
+        }
+    }
+}
+
+/// The library writes label values as they are; a quote in an app's id must not break the page.
+fn escaped(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }

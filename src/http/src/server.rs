@@ -105,7 +105,7 @@ impl HttpSide {
     /// Serves one connection until either side ends it. Never blocks.
     pub fn accept(&self, stream: HttpStream) {
         let Ok(place) = self.room.clone().try_acquire_owned() else {
-            self.handle.spawn(async move { stream.to_socket.send(Bytes::from_static(FULL)).await });
+            self.handle.spawn(async move { stream.to_socket.send(full()).await });
             return;
         };
         let HttpStream { head, from_socket, to_socket, peer, tls } = stream;
@@ -124,8 +124,11 @@ impl HttpSide {
 }
 
 /// The whole answer to a connection too many.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n\
-    content-length: 61\r\n\r\n{\"code\":503,\"error\":\"Too many HTTP connections. Try later.\"} \n";
+fn full() -> Bytes {
+    const BODY: &str = r#"{"code":503,"error":"Too many HTTP connections. Try later."}"#;
+    let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close";
+    format!("{head}\r\ncontent-length: {}\r\n\r\n{BODY}", BODY.len()).into()
+}
 
 async fn serve(stream: Served, peer: Peer, public: Router, mut leaving: watch::Receiver<bool>, head_timeout: Duration) {
     let routes = TowerToHyperService::new(public);

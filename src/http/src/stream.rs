@@ -108,6 +108,10 @@ impl AsyncRead for Served {
         let n = this.unread.len().min(buf.remaining());
         buf.put_slice(&this.unread[..n]);
         this.unread.advance(n);
+        if this.unread.is_empty() {
+            // Even an empty rest keeps the whole piece, and with it the sender's room, until it is dropped.
+            this.unread = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -138,6 +138,10 @@ async fn wrong_method() -> Wrong {
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
     serde_json::from_slice::<IgnoredAny>(body)
         .map_err(|bad| wrong(StatusCode::BAD_REQUEST, format!("The body is no JSON: {bad}.")))?;
+    // serde would take a list for the fields in their order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(nonsense("The body is no JSON object.".to_owned()));
+    }
     serde_json::from_slice(body).map_err(|bad| nonsense(bad.to_string()))
 }
 

@@ -1,0 +1,252 @@
+//! The admin side over TCP, with a server behind it that is only a table.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tidegate_http::{
+    Admin, Blocked, Deps, Family, HttpRuntime, HttpSide, Kind, Options, Percentiles, Policy, PoolPatch, PoolReport,
+    Readiness, Refused, Sample, StagePatch, StageReport, StartError, TraceOf, TraceStep,
+};
+
+struct Table {
+    route: Mutex<StageReport>,
+    reasons: Mutex<Vec<String>>,
+}
+
+fn report() -> StageReport {
+    let of = |p50| Percentiles { p50, p90: 2, p99: 3, p999: 4, max: 5 };
+    StageReport {
+        name: "route".into(),
+        module: "route".into(),
+        pool: "common".into(),
+        workers: 1,
+        batch: 64,
+        bound: 8192,
+        policy: Policy::DropOldest,
+        delay_target_ms: Some(5.0),
+        delay_interval_ms: Some(100.0),
+        depth: 3,
+        held: 2,
+        utilisation: 0.25,
+        blocked: Blocked { share: 0.5, by: Some("persist".into()) },
+        rate: 1234.5,
+        refused: 7,
+        wait_ns: of(1000),
+        service_ns: of(2000),
+        held_ns: of(3000),
+        batch_size: of(4),
+    }
+}
+
+impl Admin for Table {
+    fn readiness(&self) -> Readiness {
+        let reasons = self.reasons.lock().unwrap().clone();
+        Readiness { ready: reasons.is_empty(), reasons }
+    }
+
+    fn stages(&self) -> Vec<StageReport> {
+        vec![self.route.lock().unwrap().clone()]
+    }
+
+    fn stage(&self, name: &str) -> Option<StageReport> {
+        (name == "route").then(|| self.stages().remove(0))
+    }
+
+    fn change_stage(&self, name: &str, patch: StagePatch) -> Result<StageReport, Refused> {
+        if name != "route" {
+            return Err(Refused::Unknown);
+        }
+        if patch.batch > Some(1000) {
+            return Err(Refused::Impossible("batch is 1001; persist holds at most 1000".into()));
+        }
+        let mut route = self.route.lock().unwrap();
+        route.workers = patch.workers.unwrap_or(route.workers);
+        route.batch = patch.batch.unwrap_or(route.batch);
+        route.policy = patch.policy.unwrap_or(route.policy);
+        route.delay_target_ms = patch.delay_target_ms.or(route.delay_target_ms);
+        Ok(route.clone())
+    }
+
+    fn pools(&self) -> Vec<PoolReport> {
+        vec![PoolReport { name: "common".into(), workers: 2, stages: vec!["route".into()] }]
+    }
+
+    fn change_pool(&self, name: &str, patch: PoolPatch) -> Result<PoolReport, Refused> {
+        let pool = self.pools().remove(0);
+        match (name, patch.workers) {
+            ("common", Some(workers)) => Ok(PoolReport { workers, ..pool }),
+            ("common", None) => Ok(pool),
+            _ => Err(Refused::Unknown),
+        }
+    }
+
+    fn trace(&self, of: TraceOf) -> Vec<TraceStep> {
+        assert_ne!(of, TraceOf::Message("panic".into()), "as asked");
+        let detail = Some(format!("{of:?}"));
+        vec![TraceStep { at_ms: 1, what: "refused".into(), code: Some(4116), detail, ..TraceStep::default() }]
+    }
+
+    fn families(&self) -> Vec<Family> {
+        let buckets = vec![(0.001, 2), (0.01, 3), (f64::MAX, 1)];
+        let value = tidegate_http::Value::Distribution { sum: 0.5, count: 6, buckets };
+        let samples = vec![Sample { labels: vec![("path", "a\"b".to_owned())], value }];
+        vec![
+            Family::new("connections", "Open connections", Kind::Gauge).number(&[], 9.0),
+            Family { name: "delivery_seconds", help: "End to end", kind: Kind::Histogram, samples },
+        ]
+    }
+}
+
+struct Server {
+    address: SocketAddr,
+    table: Arc<Table>,
+    _side: HttpSide,
+    _runtime: HttpRuntime,
+}
+
+fn server() -> Server {
+    let runtime = HttpRuntime::start(1).unwrap();
+    let table = Arc::new(Table { route: Mutex::new(report()), reasons: Mutex::default() });
+    let options = Options { admin: Some("127.0.0.1:0".parse().unwrap()), ..Options::default() };
+    let side = HttpSide::start(&runtime, options, Deps { admin: Some(table.clone()), ..Deps::default() }).unwrap();
+    Server { address: side.admin_addr().unwrap(), table, _side: side, _runtime: runtime }
+}
+
+impl Server {
+    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String, String) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}", body.len());
+        stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_owned(), body.to_owned())
+    }
+
+    fn json(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let (status, _, body) = self.ask(method, path, body);
+        (status, serde_json::from_str(&body).unwrap())
+    }
+}
+
+#[test]
+fn a_stage_is_shown_with_the_promised_names() {
+    let server = server();
+    let shown = json!({
+        "name": "route", "module": "route", "pool": "common", "workers": 1, "batch": 64, "bound": 8192,
+        "policy": "drop-oldest", "delay_target_ms": 5, "delay_interval_ms": 100, "depth": 3, "held": 2,
+        "utilisation": 0.25, "blocked": {"share": 0.5, "by": "persist"}, "rate": 1234.5, "refused": 7,
+        "wait_ns": {"p50": 1000, "p90": 2, "p99": 3, "p999": 4, "max": 5},
+        "service_ns": {"p50": 2000, "p90": 2, "p99": 3, "p999": 4, "max": 5},
+        "held_ns": {"p50": 3000, "p90": 2, "p99": 3, "p999": 4, "max": 5},
+        "batch_size": {"p50": 4, "p90": 2, "p99": 3, "p999": 4, "max": 5}
+    });
+    assert_eq!(server.json("GET", "/stages/route", ""), (200, shown.clone()));
+    assert_eq!(server.json("GET", "/stages", ""), (200, json!([shown])));
+    assert_eq!(server.json("GET", "/stages/rout", "").0, 404);
+    let pool = json!({"name": "common", "workers": 2, "stages": ["route"]});
+    assert_eq!(server.json("GET", "/pools", ""), (200, json!([pool])));
+    assert_eq!(server.json("GET", "/pools/common", ""), (200, pool));
+}
+
+#[test]
+fn a_change_is_made_and_shown_or_refused_whole() {
+    let server = server();
+    let (status, stage) =
+        server.json("PATCH", "/stages/route", r#"{"workers":3,"policy":"shed","delay_target_ms":0.5}"#);
+    assert_eq!((status, &stage["workers"], &stage["policy"]), (200, &json!(3), &json!("shed")));
+    assert_eq!((&stage["delay_target_ms"], &stage["batch"]), (&json!(0.5), &json!(64)));
+    assert_eq!(server.json("PATCH", "/pools/common", r#"{"workers":5}"#).1["workers"], 5);
+    let before = server.json("GET", "/stages", "");
+    for (path, body, status) in [
+        ("/stages/route", "{", 400),
+        ("/stages/route", "", 400),
+        ("/stages/route", r#"{"workers":2} x"#, 400),
+        ("/stages/route", r#"{"workers":2,"unknown":1}"#, 422),
+        ("/stages/route", r#"{"workers":0}"#, 422),
+        ("/stages/route", r#"{"workers":null}"#, 422),
+        ("/stages/route", r#"{"policy":"never"}"#, 422),
+        ("/stages/route", r#"{"delay_target_ms":-1}"#, 422),
+        ("/stages/route", r#"{"workers":2,"batch":1001}"#, 422),
+        ("/stages/route", "[]", 422),
+        ("/stages/nobody", r#"{"workers":2}"#, 404),
+        ("/pools/common", r#"{"batch":2}"#, 422),
+        ("/pools/common", r#"{"workers":0}"#, 422),
+        ("/pools/nobody", r#"{"workers":2}"#, 404),
+    ] {
+        let (got, error) = server.json("PATCH", path, body);
+        assert_eq!((got, &error["code"]), (status, &json!(status)), "{path} {body}: {error}");
+    }
+    assert_eq!(server.json("GET", "/stages", ""), before);
+    assert_eq!(server.json("DELETE", "/stages/route", "").0, 405);
+    assert_eq!(server.json("GET", "/nothing", "").0, 404);
+}
+
+#[test]
+fn readiness_has_its_status_and_reasons() {
+    let server = server();
+    assert_eq!(server.json("GET", "/readyz", ""), (200, json!({"ready": true, "reasons": []})));
+    server.table.reasons.lock().unwrap().push("the disk is full".into());
+    assert_eq!(server.json("GET", "/readyz", ""), (503, json!({"ready": false, "reasons": ["the disk is full"]})));
+}
+
+#[test]
+fn a_trace_is_asked_by_client_or_message() {
+    let server = server();
+    let (status, trace) = server.json("GET", "/trace?client=ann%20b&app=app-0", "");
+    assert_eq!((status, &trace["client"]), (200, &json!("ann b")));
+    assert_eq!(trace["steps"][0]["code"], 4116);
+    let asked = trace["steps"][0]["detail"].as_str().unwrap();
+    assert!(asked.contains("ann b") && asked.contains("app-0"), "{asked}");
+    let (status, trace) = server.json("GET", "/trace?message=m1", "");
+    assert_eq!((status, &trace["message"]), (200, &json!("m1")));
+    for path in ["/trace", "/trace?client=a&message=b", "/trace?other=1"] {
+        assert_eq!(server.json("GET", path, "").0, 400, "{path}");
+    }
+    assert_eq!(server.json("GET", "/trace?message=panic", "").0, 500, "a panic inside is an answer too");
+    assert_eq!(server.json("GET", "/trace?message=m1", "").0, 200);
+}
+
+#[test]
+fn metrics_are_open_metrics() {
+    let (status, head, text) = server().ask("GET", "/metrics", "");
+    assert_eq!(status, 200);
+    assert!(head.contains("application/openmetrics-text; version=1.0.0; charset=utf-8"), "{head}");
+    for line in [
+        "# TYPE tidegate_stage_depth gauge",
+        "# HELP tidegate_stage_depth Events waiting",
+        r#"tidegate_stage_depth{stage="route"} 3.0"#,
+        "# TYPE tidegate_stage_refused counter",
+        r#"tidegate_stage_refused_total{stage="route"} 7.0"#,
+        r#"tidegate_stage_wait_seconds{stage="route",percentile="p50"} 0.000001"#,
+        "tidegate_connections 9.0",
+        "# TYPE tidegate_delivery_seconds histogram",
+        r#"tidegate_delivery_seconds_count{path="a\"b"} 6"#,
+        r#"tidegate_delivery_seconds_bucket{le="0.01",path="a\"b"} 5"#,
+        r#"tidegate_delivery_seconds_bucket{le="+Inf",path="a\"b"} 6"#,
+    ] {
+        assert!(text.lines().any(|known| known == line), "no {line} in\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+    let mut seen = std::collections::HashSet::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        assert!(series.starts_with("tidegate_") && value.parse::<f64>().is_ok(), "{line}");
+        assert!(seen.insert(series), "{series} twice");
+    }
+}
+
+#[test]
+fn an_address_in_use_is_refused_in_words() {
+    let server = server();
+    let options = Options { admin: Some(server.address), ..Options::default() };
+    let again =
+        HttpSide::start(&server._runtime, options, Deps { admin: Some(server.table.clone()), ..Deps::default() });
+    let Err(error @ StartError::Listen { .. }) = again else { panic!("two servers on one address") };
+    assert!(error.to_string().contains(&server.address.to_string()), "{error}");
+}
