@@ -91,13 +91,19 @@ pub fn app_of(key: &[u8]) -> Option<(u16, &[u8])> {
     Some((u16::from_be_bytes(*app), rest))
 }
 
-/// The part of a membership's key that all of one client's share; the whole key where it is no such key.
+/// The part of a membership's key that all of one client's share; the whole of what is no such key.
 pub fn memberships_prefix(key: &[u8]) -> &[u8] {
-    let end = match key {
-        [_, _, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
-        _ => key.len(),
-    };
-    key.get(..end).unwrap_or(key)
+    memberships_end(key).and_then(|end| key.get(..end)).unwrap_or(key)
+}
+
+/// Whether a key has that part: a shorter one, the start of a walk over all, must not be filtered by it.
+pub fn has_memberships_prefix(key: &[u8]) -> bool {
+    memberships_end(key).is_some_and(|end| key.len() >= end)
+}
+
+fn memberships_end(key: &[u8]) -> Option<usize> {
+    let [_, _, high, low] = key.first_chunk::<4>()?;
+    Some(4 + usize::from(u16::from_be_bytes([*high, *low])))
 }
 
 /// The first key behind all that begin with `prefix`; `None` where there can be none.
@@ -149,12 +155,14 @@ mod tests {
             let key = membership(app, &a, cid);
             prop_assert_eq!(key.starts_with(&memberships(app, &b)), a == b);
             prop_assert_eq!(memberships_prefix(&key), memberships(app, &a));
+            prop_assert!(has_memberships_prefix(&key) && !has_memberships_prefix(&key[..4 + a.len() - 1]));
         }
 
         #[test]
         fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
             message_place(&bytes);
-            memberships_prefix(&bytes);
+            prop_assert!(bytes.starts_with(memberships_prefix(&bytes)));
+            has_memberships_prefix(&bytes);
             app_of(&bytes);
             if let Some(end) = behind(&bytes) {
                 prop_assert!(end > bytes);

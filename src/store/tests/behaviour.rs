@@ -312,97 +312,7 @@ fn pages_hold_with_every_combination_of_ends() {
     });
 }
 
-fn change() -> impl Strategy<Value = Change> {
-    let app = prop_oneof![Just(APP), Just(OTHER_APP)];
-    (0u8..7, app, 0u8..9, 0u8..5, 0i64..60, 0i64..20, any::<u8>()).prop_map(|(kind, app, n, who, at, more, tie)| {
-        let (id, who) = (cid(n), client(who));
-        match kind {
-            0 => {
-                let record = conversation(id, std::slice::from_ref(&who));
-                let (came, went) = if tie % 3 > 0 { (vec![who], vec![]) } else { (vec![], vec![who]) };
-                let record =
-                    tidegate_domain::conversation::Conversation { members: vec![], version: at as u64, ..record };
-                Change::Conversation { app, record, came, went }
-            }
-            1 | 2 => {
-                let mut message = message(at, tie % 4, &who);
-                message.mentions.all = tie % 5 == 0;
-                let dedupe = (tie % 2 == 0).then(|| format!("{}", tie % 8).into());
-                Change::Message { app, cid: id, message, dedupe }
-            }
-            3 => Change::Read { app, cid: id, client: who, mark: ReadMark { message_at: at, read_at: more } },
-            4 => Change::Delivered { app, cid: id, client: who, range: Range { from: at, to: at + more, at: more } },
-            5 => Change::Nonce { app, nonce: format!("{tie}").into(), until: 990 + more },
-            _ => Change::Revoked { token: [tie; 16], until: 990 + more },
-        }
-    })
-}
-
-/// All that can be asked of a store, in one value.
-#[derive(Debug, PartialEq)]
-struct Answers(Vec<String>);
-
-fn ask(store: &dyn Store) -> Answers {
-    let mut answers = Vec::new();
-    let mut say = |answer: &dyn std::fmt::Debug| answers.push(format!("{answer:?}"));
-    for app in [APP, OTHER_APP] {
-        say(&store.scan(app, Some(cid(3)), 3).unwrap());
-        for who in (0..5).map(client) {
-            let mut own = store.conversations_of(app, &who, 100).unwrap();
-            own.sort();
-            say(&own);
-        }
-        for id in (0..9).map(cid) {
-            say(&store.conversation(app, id).unwrap());
-            say(&store.last(app, id).unwrap());
-            say(&store.page(app, id, &whole(Direction::Old, 3)).unwrap());
-            say(&store.page(app, id, &whole(Direction::New, 100)).unwrap());
-            let mut marks = store.all_marks(app, id).unwrap();
-            marks.sort_by(|a, b| a.0.cmp(&b.0));
-            say(&marks);
-            for who in (0..5).map(client) {
-                say(&store.marks(app, id, &who).unwrap());
-                say(&store.unread(app, id, &who, 20, 4).unwrap());
-                say(&(0..8).map(|dt| store.resent(app, id, &who, &dt.to_string()).unwrap()).collect::<Vec<_>>());
-            }
-        }
-    }
-    let mut nonces = store.nonces().unwrap();
-    nonces.sort();
-    say(&nonces);
-    let mut revoked = store.revoked().unwrap();
-    revoked.sort();
-    say(&revoked);
-    Answers(answers)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-
-    /// Random commits, one of them refused, and every question after: the model and the store on disk agree, before
-    /// and after a restart.
-    #[cfg(feature = "rocks")]
-    #[test]
-    fn rocks_and_the_model_agree(commits in prop::collection::vec(prop::collection::vec(change(), 1..8), 1..16)) {
-        let (folder, hand) = (tempfile::tempdir().unwrap(), Hand::at(1_000));
-        let model = model(&hand);
-        let open = || tidegate_store::rocks::open(disk::options(folder.path(), hand.clock())).unwrap();
-        let rocks = open();
-        for changes in &commits {
-            model.commit(changes).unwrap();
-            rocks.commit(changes).unwrap();
-        }
-        prop_assert_eq!(ask(&rocks), ask(&model));
-        drop(rocks);
-        let rocks = open();
-        prop_assert_eq!(ask(&rocks), ask(&model));
-        // A last commit at another time: what expired is gone from both.
-        hand.set(RETENTION + 30);
-        model.commit(&commits[0]).unwrap();
-        rocks.commit(&commits[0]).unwrap();
-        prop_assert_eq!(ask(&rocks), ask(&model));
-    }
-
     /// The model itself against the letter of the rule.
     #[test]
     fn pages_of_random_histories_are_exact(
@@ -414,5 +324,104 @@ proptest! {
         store.commit(&messages.iter().map(|m| append(cid(1), m.clone(), None)).collect::<Vec<_>>()).unwrap();
         let page = Page { start, end, direction: if old { Direction::Old } else { Direction::New }, limit };
         prop_assert_eq!(store.page(APP, cid(1), &page).unwrap(), page_by_the_book(&messages, &page));
+    }
+}
+
+/// The store on disk against the model.
+#[cfg(feature = "rocks")]
+mod agreement {
+    use super::*;
+    use tidegate_domain::conversation::Conversation;
+
+    fn change() -> impl Strategy<Value = Change> {
+        let app = prop_oneof![Just(APP), Just(OTHER_APP)];
+        (0u8..7, app, 0u8..9, 0u8..5, 0i64..60, 0i64..20, any::<u8>()).prop_map(|(kind, app, n, who, at, more, tie)| {
+            let (id, who) = (cid(n), client(who));
+            match kind {
+                0 => {
+                    let record = conversation(id, std::slice::from_ref(&who));
+                    let (came, went) = if tie % 3 > 0 { (vec![who], vec![]) } else { (vec![], vec![who]) };
+                    let record = Conversation { members: vec![], version: at as u64, ..record };
+                    Change::Conversation { app, record, came, went }
+                }
+                1 | 2 => {
+                    let mut message = message(at, tie % 4, &who);
+                    message.mentions.all = tie % 5 == 0;
+                    let dedupe = (tie % 2 == 0).then(|| format!("{}", tie % 8).into());
+                    Change::Message { app, cid: id, message, dedupe }
+                }
+                3 => Change::Read { app, cid: id, client: who, mark: ReadMark { message_at: at, read_at: more } },
+                4 => {
+                    Change::Delivered { app, cid: id, client: who, range: Range { from: at, to: at + more, at: more } }
+                }
+                5 => Change::Nonce { app, nonce: format!("{tie}").into(), until: 990 + more },
+                _ => Change::Revoked { token: [tie; 16], until: 990 + more },
+            }
+        })
+    }
+
+    /// All that can be asked of a store, in one value.
+    #[derive(Debug, PartialEq)]
+    struct Answers(Vec<String>);
+
+    fn ask(store: &dyn Store) -> Answers {
+        let mut answers = Vec::new();
+        let mut say = |answer: &dyn std::fmt::Debug| answers.push(format!("{answer:?}"));
+        for app in [APP, OTHER_APP] {
+            say(&store.scan(app, Some(cid(3)), 3).unwrap());
+            for who in (0..5).map(client) {
+                let mut own = store.conversations_of(app, &who, 100).unwrap();
+                own.sort();
+                say(&own);
+            }
+            for id in (0..9).map(cid) {
+                say(&store.conversation(app, id).unwrap());
+                say(&store.last(app, id).unwrap());
+                say(&store.page(app, id, &whole(Direction::Old, 3)).unwrap());
+                say(&store.page(app, id, &whole(Direction::New, 100)).unwrap());
+                let mut marks = store.all_marks(app, id).unwrap();
+                marks.sort_by(|a, b| a.0.cmp(&b.0));
+                say(&marks);
+                for who in (0..5).map(client) {
+                    say(&store.marks(app, id, &who).unwrap());
+                    say(&store.unread(app, id, &who, 20, 4).unwrap());
+                    say(&(0..8).map(|dt| store.resent(app, id, &who, &dt.to_string()).unwrap()).collect::<Vec<_>>());
+                }
+            }
+        }
+        let mut nonces = store.nonces().unwrap();
+        nonces.sort();
+        say(&nonces);
+        let mut revoked = store.revoked().unwrap();
+        revoked.sort();
+        say(&revoked);
+        Answers(answers)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        /// Random commits, and every question after: the model and the store on disk agree, before
+        /// and after a restart.
+        #[test]
+        fn rocks_and_the_model_agree(commits in prop::collection::vec(prop::collection::vec(change(), 1..8), 1..16)) {
+            let (folder, hand) = (tempfile::tempdir().unwrap(), Hand::at(1_000));
+            let model = model(&hand);
+            let open = || tidegate_store::rocks::open(disk::options(folder.path(), hand.clock())).unwrap();
+            let rocks = open();
+            for changes in &commits {
+                model.commit(changes).unwrap();
+                rocks.commit(changes).unwrap();
+            }
+            prop_assert_eq!(ask(&rocks), ask(&model));
+            drop(rocks);
+            let rocks = open();
+            prop_assert_eq!(ask(&rocks), ask(&model));
+            // A last commit at another time: what expired is gone from both.
+            hand.set(RETENTION + 30);
+            model.commit(&commits[0]).unwrap();
+            rocks.commit(&commits[0]).unwrap();
+            prop_assert_eq!(ask(&rocks), ask(&model));
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! What only a disk can get wrong: restarts, crashes, torn and damaged files, full disks, other people's folders.
 
-#![cfg(feature = "rocks")]
-
 mod common;
 
 use std::collections::BTreeMap;

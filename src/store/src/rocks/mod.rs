@@ -12,6 +12,8 @@ mod read;
 mod refused;
 mod syncer;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::path::PathBuf;

@@ -132,3 +132,49 @@ fn first_with(log: &[u8], marks: &[&[u8]]) -> Option<usize> {
         at += HEADER + length;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{append, open, times};
+    use super::*;
+
+    /// Given a failed sync: the record is whole in the log, and only its number says that it was refused.
+    #[test]
+    fn a_refused_commit_is_cut_from_the_log_and_all_before_it_stays() {
+        for large in [10, 200_000] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = open(folder.path());
+            let mut marks = Vec::new();
+            for at in 1..=4 {
+                let size = if at == 3 { large } else { 100 };
+                marks.push(store.refused.count.load(Ordering::Relaxed));
+                append(&store, at, size);
+            }
+            let mut refused = [0; MARK];
+            refused[..16].copy_from_slice(&store.refused.random);
+            refused[16..].copy_from_slice(&marks[2].to_be_bytes());
+            store.refused.note(refused).unwrap();
+            store.leave_unclean();
+
+            let store = open(folder.path());
+            assert!(store.recovered());
+            assert_eq!(times(&store), [1, 2]);
+            append(&store, 5, 10);
+            store.leave_unclean();
+            // What was noted is forgotten when it is done.
+            assert_eq!(times(&open(folder.path())), [1, 2, 5]);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_log_are_left_alone() {
+        let mark = [7u8; MARK];
+        for log in [vec![], vec![0; 100_000], vec![7; 100_000], [vec![0, 0, 0, 0, 0xff, 0xff, 1], vec![7; 90]].concat()]
+        {
+            assert_eq!(first_with(&log, &[&mark]), None);
+        }
+        let record = [vec![0, 0, 0, 0, 24, 0, 1], mark.to_vec()].concat();
+        let log = [vec![1, 2, 3, 4, 2, 0, 1, 9, 9], record].concat();
+        assert_eq!(first_with(&log, &[&mark]), Some(9));
+    }
+}

@@ -72,7 +72,11 @@ pub(super) fn families(options: &RocksOptions) -> Vec<ColumnFamilyDescriptor> {
     conversations.set_periodic_compaction_seconds((7 * DAY).as_secs());
 
     let mut members = family(&cache, 8 * MIB, false);
-    members.set_prefix_extractor(SliceTransform::create("tidegate.client", key::memberships_prefix, None));
+    members.set_prefix_extractor(SliceTransform::create(
+        "tidegate.client",
+        key::memberships_prefix,
+        Some(key::has_memberships_prefix),
+    ));
     members.set_compaction_filter_factory(expire("members", TEMPORARY_KEPT, |_, value| time(value)));
     members.set_periodic_compaction_seconds((7 * DAY).as_secs());
 
