@@ -40,13 +40,14 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("tidegate/", env!("C
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Client {
-    /// Trusts what the system trusts.
-    pub fn new() -> Result<Self, StartError> {
+    /// Trusts what the system trusts. `secure`: whether any address is https; else nothing is read from the system.
+    pub fn new(secure: bool) -> Result<Self, StartError> {
         let mut roots = RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        let (trusted, _) = roots.add_parsable_certificates(found.certs);
-        if trusted == 0 {
-            log::warn!("this system has no trusted certificates, so hooks and push can only call http:// addresses");
+        if secure {
+            let (trusted, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if trusted == 0 {
+                log::warn!("this system has no trusted certificates (package ca-certificates): calls to https:// fail");
+            }
         }
         Client::trusting(roots)
     }
@@ -96,6 +97,11 @@ impl Client {
             None => PostError::Unreachable(whole_story(&*error)),
         })
     }
+}
+
+/// Whether any of these addresses needs TLS.
+pub(crate) fn any_secure<'a>(mut uris: impl Iterator<Item = &'a Uri>) -> bool {
+    uris.any(|uri| uri.scheme_str() == Some("https"))
 }
 
 /// An address that can be called: http or https, with a host.

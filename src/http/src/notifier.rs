@@ -94,7 +94,7 @@ struct Receiver<'a> {
 impl WebhookNotifier {
     /// Fails when an address is none. Opens no connection yet.
     pub fn start(runtime: &HttpRuntime, options: NotifierOptions, apps: &[App]) -> Result<Self, StartError> {
-        let mut by_app = HashMap::new();
+        let mut by_app: HashMap<_, Arc<AppPush>> = HashMap::new();
         for app in apps {
             let Some(url) = &app.push_webhook else { continue };
             let refused = || StartError::Url { app: app.id.clone(), url: url.clone() };
@@ -113,7 +113,7 @@ impl WebhookNotifier {
             let waiting = Arc::new(Semaphore::new(options.pending.clamp(1, Semaphore::MAX_PERMITS)));
             by_app.insert(app.index, Arc::new(AppPush { id: app.id.clone(), target, waiting }));
         }
-        let client = Client::new()?;
+        let client = Client::new(client::any_secure(by_app.values().map(|app| &app.target.uri)))?;
         Ok(WebhookNotifier {
             handle: runtime.handle(),
             client,

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query, State};
 use axum::http::uri::Authority;
@@ -159,12 +160,13 @@ async fn journey(State(public): State<Arc<Public>>, Named(id): Named) -> Result<
 }
 
 /// Everything that has no route: a page of ours, or nothing.
-async fn page(State(public): State<Arc<Public>>, method: Method, uri: Uri) -> Result<Response, Wrong> {
+async fn page(State(public): State<Arc<Public>>, method: Method, uri: Uri, body: Body) -> Result<Response, Wrong> {
+    let_through(body).await;
     let Some(page) = public.pages.get(uri.path()) else {
         return Err(wrong(StatusCode::NOT_FOUND, "There is nothing at this path."));
     };
     if method != Method::GET && method != Method::HEAD {
-        return Err(wrong_method().await);
+        return Err(not_that_method());
     }
     let headers = [
         (header::CONTENT_TYPE, page.content_type),
@@ -175,8 +177,21 @@ async fn page(State(public): State<Arc<Public>>, method: Method, uri: Uri) -> Re
     Ok((headers, page.body).into_response())
 }
 
-async fn wrong_method() -> Wrong {
+async fn wrong_method(body: Body) -> Wrong {
+    let_through(body).await;
+    not_that_method()
+}
+
+fn not_that_method() -> Wrong {
     wrong(StatusCode::METHOD_NOT_ALLOWED, "This path does not take that method.")
+}
+
+/// Reads a body that nobody wants, within reason: an answer before its end closes the connection, and a client that is
+/// still sending may then see a reset in place of the answer.
+async fn let_through(body: Body) {
+    const MOST: usize = 64 * 1024;
+    const PATIENCE: Duration = Duration::from_secs(5);
+    tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, MOST)).await.ok();
 }
 
 #[cfg(test)]

@@ -210,10 +210,10 @@ fn a_connection_serves_several_requests_in_any_pieces() {
     socket.send("POST /1.1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nab");
     socket.send("cdef");
     assert!(socket.answer().starts_with("HTTP/1.1 404"));
-    let before = socket.wakes.load(Ordering::SeqCst);
-    assert!(before >= 7, "five pieces were taken and two answers given, so the reactor was told as often: {before}");
-    drop(socket.to_server.clone());
+    // Five pieces were taken and two answers given.
+    wait_until("the reactor was told as often", || socket.wakes.load(Ordering::SeqCst) >= 7);
     let Socket { to_server, from_server, wakes } = socket;
+    let before = wakes.load(Ordering::SeqCst);
     drop(to_server);
     assert_eq!(from_server.recv_timeout(PATIENCE), Err(flume::RecvTimeoutError::Disconnected));
     wait_until("the reactor is told of the end", || wakes.load(Ordering::SeqCst) > before);

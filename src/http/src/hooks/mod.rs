@@ -97,15 +97,16 @@ impl WebhookHooks {
         let hooked = apps.iter().filter(|app| !app.webhooks.is_empty()).count();
         let total = Arc::new(Semaphore::new(options.in_flight.clamp(1, Semaphore::MAX_PERMITS)));
         let share = (options.in_flight / hooked.max(1)).clamp(1, Semaphore::MAX_PERMITS);
-        let mut by_app = HashMap::new();
+        let mut by_app: HashMap<_, Arc<AppHooks>> = HashMap::new();
         for app in apps {
             let places = [Arc::new(Semaphore::new(share)), total.clone()];
             let hooks = app.webhooks.iter().map(|webhook| hook(app, webhook, &options, &places));
             let hooks = hooks.collect::<Result<_, _>>()?;
             by_app.insert(app.index, Arc::new(AppHooks { id: app.id.clone(), hooks }));
         }
+        let secure = client::any_secure(by_app.values().flat_map(|app| &app.hooks).map(|hook| &hook.target.uri));
         let shared = Shared {
-            client: Client::new()?,
+            client: Client::new(secure)?,
             process: ask::random(),
             calls: AtomicU64::new(0),
             max_body: options.max_body,
