@@ -1,0 +1,234 @@
+//! Authenticate: whose command is it, and may they be here at all.
+//!
+//! Owns sessions: open, close, refresh and query are decided here, in the lane of their connection. (The design keys
+//! this stage by session; by connection, a client that names its `peerId` in one command and leaves it out in the next
+//! keeps its order too.) Signatures are checked here, before any effect. Everything else goes on to route.
+
+mod open;
+mod session;
+
+use std::sync::Arc;
+
+use tidegate_domain::command::{Change, Command, Request};
+use tidegate_domain::error::{Code, Failure};
+use tidegate_domain::ids::{AppId, ClientId, ConnId};
+use tidegate_domain::reply::Answer;
+use tidegate_domain::signature::{self, Action};
+use tidegate_engine::{Batch, Item, Journey, Module, Output, OutputKind, Stage};
+
+use crate::event::{Ask, Asked, Event, Held, Memory, Saying, Task, Whom, Work};
+use crate::mail::Mail;
+use crate::shared::World;
+use crate::shared::reply;
+use crate::shared::world::key_of;
+
+const NET: usize = 0;
+const NEXT: usize = 1;
+const OUTPUTS: &[Output] = &[
+    // An answer, `Entered`, a room joined again, and word to those whom the log-in replaced.
+    Output { name: "net", kind: OutputKind::Sink("net"), most: 8 },
+    // A snapshot and a nonce or a revoked token to remember.
+    Output { name: "next", kind: OutputKind::Stage, most: 4 },
+];
+
+pub struct Authenticate(pub Arc<World>);
+
+impl Module<Event> for Authenticate {
+    fn outputs(&self) -> &'static [Output] {
+        OUTPUTS
+    }
+
+    fn key(&self, event: &Event) -> u64 {
+        match event {
+            Event::Asked(asked) => key_of(asked.conn),
+            _ => 0,
+        }
+    }
+
+    fn worker(&self) -> Box<dyn Stage<Event>> {
+        Box::new(Worker(self.0.clone()))
+    }
+}
+
+struct Worker(Arc<World>);
+
+impl Stage<Event> for Worker {
+    fn run(&mut self, batch: &mut Batch<'_, Event>) {
+        while let Some(item) = batch.next() {
+            let Item::New(Event::Asked(asked)) = item else { continue };
+            let Asked { conn, what } = *asked;
+            match what {
+                Saying::Opened(origin) => self.0.connections.opened(conn, origin),
+                Saying::Closed { clean } => self.closed(conn, clean),
+                Saying::Request { request, received_ns, held, journey } => {
+                    self.request(Incoming { conn, request, received_ns, held, journey }, batch);
+                }
+            }
+        }
+    }
+}
+
+/// A request before it is known whose it is.
+struct Incoming {
+    conn: ConnId,
+    request: Request,
+    received_ns: u64,
+    held: Held,
+    journey: Option<Journey>,
+}
+
+impl Worker {
+    fn request(&self, incoming: Incoming, batch: &mut Batch<'_, Event>) {
+        let conn = incoming.conn;
+        match &incoming.request.command {
+            Command::Login(gate) => {
+                let answer = Answer::LoggedIn(gate.clone());
+                self.remember_app(conn, incoming.request.app.as_deref());
+                self.answer_gate(&incoming, answer, batch);
+            }
+            Command::Logout(gate) => self.answer_gate(&incoming, Answer::LoggedOut(gate.clone()), batch),
+            Command::Open(_) => self.open(incoming, batch),
+            Command::Nothing => {}
+            _ => match self.session(&incoming) {
+                Some((app, client)) => self.of_session(app, client, incoming, batch),
+                None => self.refuse(&incoming, Code::SessionRequired.into(), batch),
+            },
+        }
+    }
+
+    /// LiveQuery's and Java's first frame names an app, maybe the only time on this connection (wire.md 1.6).
+    fn remember_app(&self, conn: ConnId, id: Option<&str>) {
+        if let Some(app) = id.and_then(|id| self.0.apps.find(id)) {
+            self.0.connections.with(conn, |connection| {
+                connection.app.get_or_insert(app);
+            });
+        }
+    }
+
+    fn answer_gate(&self, incoming: &Incoming, answer: Answer, batch: &mut Batch<'_, Event>) {
+        let Request { i, peer, .. } = &incoming.request;
+        let frame = tidegate_protocol::answer(*i, peer.as_deref(), self.0.now(), &answer);
+        batch.emit(NET, Event::Mail(Mail::Reply { conn: incoming.conn, frame }));
+        batch.emit(NET, Event::Mail(Mail::Alive { conn: incoming.conn }));
+    }
+
+    /// The session that a command is of: the one it names, or the connection's first.
+    fn session(&self, incoming: &Incoming) -> Option<(AppId, ClientId)> {
+        self.0.connections.with(incoming.conn, |connection| {
+            let client = match &incoming.request.peer {
+                Some(peer) => connection.sessions.iter().find(|session| *session == peer)?,
+                None => connection.sessions.first()?,
+            };
+            Some((connection.app?, client.clone()))
+        })?
+    }
+
+    fn of_session(&self, app: AppId, client: ClientId, incoming: Incoming, batch: &mut Batch<'_, Event>) {
+        let Incoming { conn, request, received_ns, held, journey } = incoming;
+        let ask = Ask { app, conn, client, i: request.i, received_ns, held, journey };
+        let work = match request.command {
+            Command::Close => return self.close(ask, batch),
+            Command::Refresh { token, signature } => {
+                return self.refresh(ask, token.as_deref(), signature.as_ref(), batch);
+            }
+            Command::Online(clients) => {
+                let online = clients.into_iter().take(MOST_ONLINE).filter(|c| self.0.directory.is_online(app, c));
+                return self.answer(&ask, &Answer::Online(online.collect()), batch);
+            }
+            Command::Watch { add } => return self.answer(&ask, &Answer::Watched { add }, batch),
+            Command::Report => return self.answer(&ask, &Answer::Reported, batch),
+            Command::Unsupported(code, detail) => {
+                return self.answer(&ask, &Answer::Failed(Failure::because(code, detail)), batch);
+            }
+            Command::Start(start) => {
+                let action = Action::Start { members: &start.members };
+                if let Err(failure) = self.signed(&ask, action, start.signature.as_ref(), batch) {
+                    return self.answer(&ask, &Answer::Failed(failure), batch);
+                }
+                Work::Start { start: Box::new(start), cid: self.0.conversation_id() }
+            }
+            Command::Add(change) => match self.signed_change(&ask, change, true, batch) {
+                Ok(change) => Work::Command(Command::Add(change)),
+                Err(failure) => return self.answer(&ask, &Answer::Failed(failure), batch),
+            },
+            Command::Remove(change) => match self.signed_change(&ask, change, false, batch) {
+                Ok(change) => Work::Command(Command::Remove(change)),
+                Err(failure) => return self.answer(&ask, &Answer::Failed(failure), batch),
+            },
+            command => Work::Command(command),
+        };
+        batch.emit(NEXT, Event::Task(Box::new(Task { ask, what: work })));
+    }
+
+    fn signed_change(
+        &self,
+        ask: &Ask,
+        change: Change,
+        adds: bool,
+        batch: &mut Batch<'_, Event>,
+    ) -> Result<Change, Failure> {
+        let (cid, members) = (change.cid, &change.members[..]);
+        let action = if adds { Action::Add { cid, members } } else { Action::Remove { cid, members } };
+        self.signed(ask, action, change.signature.as_ref(), batch)?;
+        Ok(change)
+    }
+
+    /// Checks a signature as the app wants it, and uses up its nonce.
+    fn signed(
+        &self,
+        ask: &Ask,
+        action: Action<'_>,
+        given: Option<&tidegate_domain::command::Signature>,
+        batch: &mut Batch<'_, Event>,
+    ) -> Result<(), Failure> {
+        let now = self.0.now();
+        let code = match action {
+            Action::Login => Code::SignatureFailed,
+            _ => Code::ConversationSignatureFailed,
+        };
+        let Some(used) = signature::check(self.0.apps.get(ask.app), &ask.client, action, given, now)? else {
+            return Ok(());
+        };
+        if self.0.tokens.use_nonce(ask.app, &used.nonce, used.until, now).is_err() {
+            return Err(Failure::because(code, "this signature's nonce was used before: sign each command anew"));
+        }
+        self.remember(ask, Memory::Nonce { nonce: used.nonce, until: used.until }, batch);
+        Ok(())
+    }
+
+    /// Has route hand something to persist that nobody waits for.
+    fn remember(&self, ask: &Ask, memory: Memory, batch: &mut Batch<'_, Event>) {
+        let ask = Ask {
+            app: ask.app,
+            conn: ask.conn,
+            client: ask.client.clone(),
+            i: None,
+            received_ns: ask.received_ns,
+            held: None,
+            journey: None,
+        };
+        batch.emit(NEXT, Event::Task(Box::new(Task { ask, what: Work::Remember(memory) })));
+    }
+
+    fn answer(&self, ask: &Ask, answer: &Answer, batch: &mut Batch<'_, Event>) {
+        if let Some(event) = reply::answer(ask, self.0.now(), answer) {
+            batch.emit(NET, event);
+        }
+    }
+
+    fn refuse(&self, incoming: &Incoming, failure: Failure, batch: &mut Batch<'_, Event>) {
+        let request = &incoming.request;
+        let whom = Whom {
+            conn: incoming.conn,
+            client: request.peer.clone(),
+            i: request.i,
+            is_send: matches!(request.command, Command::Send(_)),
+        };
+        if let Some(mail) = reply::refusal(&whom, self.0.now(), failure) {
+            batch.emit(NET, Event::Mail(mail));
+        }
+    }
+}
+
+/// wire.md 3.1.3: more are not looked at.
+const MOST_ONLINE: usize = 20;

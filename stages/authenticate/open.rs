@@ -1,0 +1,230 @@
+//! session/open: who comes in, in whose place, and what they get (wire.md 3.1.1, 3.1.2).
+
+use tidegate_domain::command::{Command, Open};
+use tidegate_domain::directory::SessionEntry;
+use tidegate_domain::error::{Code, Failure};
+use tidegate_domain::ids::{AppId, ClientId, ConnId, Millis};
+use tidegate_domain::login::{self, Entering};
+use tidegate_domain::reply::{Answer, Notice};
+use tidegate_domain::signature::Action;
+use tidegate_domain::token::{self, Refused, TOKEN_TTL_S, Token};
+use tidegate_engine::Batch;
+
+use super::{Incoming, NET, NEXT, Worker};
+use crate::event::{Ask, Event, Memory, Snapshot, Task, Work};
+use crate::mail::{Class, Deliver, Mail, Recipient};
+
+/// Sessions that one log-in can put an end to with a word; the output's room is reserved for so many.
+const MOST_KICKED: usize = 3;
+
+impl Worker {
+    pub(super) fn open(&self, incoming: Incoming, batch: &mut Batch<'_, Event>) {
+        let Command::Open(open) = &incoming.request.command else { return };
+        let conn = incoming.conn;
+        let now = self.0.now();
+        let admitted = self.admit(&incoming, open, now, batch);
+        match admitted {
+            Ok(entered) => self.enter(entered, open, &incoming, now, batch),
+            Err(failure) => {
+                let close = failure.code.closes().then_some(failure.code);
+                // A re-open without `i` is Java's: it wants its error all the same, with `peerId` (wire.md 3.1.1).
+                let frame = tidegate_protocol::answer(
+                    incoming.request.i,
+                    incoming.request.peer.as_deref(),
+                    now,
+                    &Answer::Failed(failure),
+                );
+                batch.emit(NET, Event::Mail(Mail::Reply { conn, frame }));
+                if let Some(code) = close {
+                    batch.emit(NET, Event::Mail(Mail::Close { conn, code }));
+                }
+            }
+        }
+    }
+
+    /// Everything that is checked before a session may be; no effect but a used nonce.
+    fn admit(
+        &self,
+        incoming: &Incoming,
+        open: &Open,
+        now: Millis,
+        batch: &mut Batch<'_, Event>,
+    ) -> Result<Entered, Failure> {
+        let shown = open.token.as_deref().map(|text| token::open(text, &self.0.tokens.key, now));
+        let app = self.app_of(incoming, shown.as_ref())?;
+        let client = login::client_of(incoming.request.peer.as_ref(), self.0.random())?;
+        let mut entered = Entered {
+            app,
+            client,
+            tag: login::tag_of(open.tag.as_deref())?,
+            device: login::device_of(open.device.as_deref())?,
+            shown: None,
+        };
+        match shown {
+            Some(shown) => {
+                let id = &self.0.apps.get(app).id;
+                let token = match shown {
+                    Ok(token) if token.client == entered.client && token.app == *id => token,
+                    _ => return Err(Code::SessionTokenExpired.into()),
+                };
+                if self.0.tokens.is_revoked(&token.id) {
+                    // Ended by a close or a kick: JavaScript takes 4111 quietly, and would come again after 4112.
+                    return Err(Code::SessionConflict.into());
+                }
+                entered.shown = Some(token.id);
+                entered.tag = token.tag;
+                entered.device = token.device.or(entered.device);
+            }
+            None => {
+                let ask = self.ask_of(incoming, app, entered.client.clone());
+                self.signed(&ask, Action::Login, open.signature.as_ref(), batch)?;
+            }
+        }
+        Ok(entered)
+    }
+
+    /// The app that the command, its token or an earlier frame names; its origins are checked here.
+    fn app_of(&self, incoming: &Incoming, shown: Option<&Result<Token, Refused>>) -> Result<AppId, Failure> {
+        let named = incoming.request.app.as_deref().or(match shown {
+            Some(Ok(token) | Err(Refused::Expired(token))) => Some(&token.app),
+            _ => None,
+        });
+        let unavailable = || Failure::because(Code::AppNotAvailable, "no such app is configured here");
+        let named = match named {
+            Some(id) => Some(self.0.apps.find(id).ok_or_else(unavailable)?),
+            None => None,
+        };
+        let (bound, web) = self
+            .0
+            .connections
+            .with(incoming.conn, |connection| (connection.app, connection.origin.web.clone()))
+            .ok_or_else(unavailable)?;
+        let app = match (named, bound) {
+            (Some(named), Some(bound)) if named != bound => {
+                return Err(Failure::because(Code::AppNotAvailable, "this connection belongs to another app"));
+            }
+            (Some(app), _) | (None, Some(app)) => app,
+            (None, None) => return Err(unavailable()),
+        };
+        let origins = &self.0.apps.get(app).origins;
+        match web {
+            Some(web) if !origins.is_empty() && !origins.contains(&web) => Err(Code::InvalidOrigin.into()),
+            _ => Ok(app),
+        }
+    }
+
+    fn ask_of(&self, incoming: &Incoming, app: AppId, client: ClientId) -> Ask {
+        Ask {
+            app,
+            conn: incoming.conn,
+            client,
+            i: incoming.request.i,
+            received_ns: incoming.received_ns,
+            held: None,
+            journey: None,
+        }
+    }
+
+    fn enter(&self, entered: Entered, open: &Open, incoming: &Incoming, now: Millis, batch: &mut Batch<'_, Event>) {
+        let conn = incoming.conn;
+        let ask = self.ask_of(incoming, entered.app, entered.client.clone());
+        // Coming back by a token keeps it: JavaScript shows the same one each time.
+        let id = entered.shown.unwrap_or_else(|| self.0.random());
+        let expires = now + Millis::from(TOKEN_TTL_S) * 1000;
+        let sealed = token::seal(
+            &Token {
+                app: self.0.apps.get(entered.app).id.clone(),
+                client: entered.client.clone(),
+                device: entered.device.clone(),
+                tag: entered.tag.clone(),
+                expires,
+                id,
+            },
+            &self.0.tokens.key,
+        );
+        let entry = SessionEntry { conn, tag: entered.tag, device: entered.device, token: id };
+        let new = Entering { entry, reopen: open.reopen, shown: entered.shown };
+        let most = self.0.sessions_per_client;
+        let admission =
+            self.0.directory.change(entered.app, &entered.client, |sessions| login::enter(sessions, new, most));
+        let admission = match admission {
+            Ok(admission) => admission,
+            Err(failure) => return self.answer_or_error(&ask, Answer::Failed(failure), batch),
+        };
+        self.0.connections.with(conn, |connection| {
+            connection.app = Some(entered.app);
+            if !connection.sessions.contains(&entered.client) {
+                connection.sessions.push(entered.client.clone());
+            }
+        });
+        let session = ask.session();
+        let again = admission.replaced.iter().any(|old| old.conn == conn);
+        self.answer_or_error(&ask, Answer::Opened { token: sealed.into(), ttl_s: TOKEN_TTL_S }, batch);
+        if !again {
+            batch.emit(NET, Event::Mail(Mail::Entered(session.clone())));
+        }
+        for old in admission.replaced.iter().filter(|old| old.conn != conn) {
+            self.0.connections.end_session(old.conn, &entered.client);
+        }
+        for old in admission.kicked.iter().take(MOST_KICKED) {
+            self.kick(entered.app, &entered.client, old.conn, now, batch);
+            self.0.tokens.revoke(old.token, expires);
+            self.remember(&ask, Memory::Revoked { token: old.token, until: expires }, batch);
+        }
+        self.rejoin(entered.app, &session, now, batch);
+        if !again {
+            let snapshot = Snapshot {
+                last_unread: open.last_unread,
+                as_of: now,
+                offline_pushed: self
+                    .0
+                    .connections
+                    .with(conn, |connection| connection.origin.offline_pushed)
+                    .unwrap_or(false),
+            };
+            batch.emit(NEXT, Event::Task(Box::new(Task { ask, what: Work::Snapshot(snapshot) })));
+        }
+    }
+
+    /// Java's re-open has no `i`, and is answered without.
+    fn answer_or_error(&self, ask: &Ask, answer: Answer, batch: &mut Batch<'_, Event>) {
+        let frame = tidegate_protocol::answer(ask.i, Some(&ask.client), self.0.now(), &answer);
+        batch.emit(NET, Event::Mail(Mail::Reply { conn: ask.conn, frame }));
+    }
+
+    fn kick(&self, app: AppId, client: &ClientId, conn: ConnId, now: Millis, batch: &mut Batch<'_, Event>) {
+        let loser = Recipient { conn, client: client.clone() };
+        self.0.rooms.gone(app, &loser, None);
+        self.0.connections.end_session(conn, client);
+        let notice = Notice::SessionClosed(Code::SessionConflict.into());
+        batch.emit(
+            NET,
+            Event::Mail(Mail::Deliver(Deliver {
+                to: vec![loser],
+                frame: tidegate_protocol::notice(now, &notice),
+                class: Class::Notice,
+                cause: None,
+                since_ns: 0,
+                position: None,
+            })),
+        );
+    }
+
+    /// A client that dropped out of its room a short while ago is in it again (wire.md 4).
+    fn rejoin(&self, app: AppId, session: &Recipient, now: Millis, batch: &mut Batch<'_, Event>) {
+        if let Some(cid) = self.0.rooms.remembered(app, &session.client, now) {
+            let (group, _) = self.0.rooms.join(app, cid, session);
+            batch.emit(NET, Event::Mail(Mail::Join { group, member: session.clone() }));
+        }
+    }
+}
+
+/// A log-in that passed its checks.
+struct Entered {
+    app: AppId,
+    client: ClientId,
+    tag: Option<Box<str>>,
+    device: Option<Box<str>>,
+    /// The token by which it came.
+    shown: Option<[u8; 16]>,
+}

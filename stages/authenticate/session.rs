@@ -1,0 +1,88 @@
+//! The end of sessions, and their refresh (wire.md 3.1.3).
+
+use tidegate_domain::command::Signature;
+use tidegate_domain::error::Code;
+use tidegate_domain::ids::{ConnId, Millis};
+use tidegate_domain::reply::Answer;
+use tidegate_domain::signature::Action;
+use tidegate_domain::token::{self, Refused, TOKEN_TTL_S, Token};
+use tidegate_engine::Batch;
+
+use super::{NET, Worker};
+use crate::event::{Ask, Event, Memory};
+use crate::mail::{Mail, Recipient};
+
+impl Worker {
+    /// session/close: the token ends with it.
+    pub(super) fn close(&self, ask: Ask, batch: &mut Batch<'_, Event>) {
+        let session = ask.session();
+        let ended = self.0.directory.change(ask.app, &ask.client, |sessions| {
+            let at = sessions.iter().position(|entry| entry.conn == ask.conn)?;
+            Some(sessions.remove(at))
+        });
+        self.0.rooms.gone(ask.app, &session, None);
+        let still = self.0.connections.end_session(ask.conn, &ask.client);
+        self.answer(&ask, &Answer::Closed, batch);
+        batch.emit(NET, Event::Mail(Mail::LeaveAll(session)));
+        batch.emit(NET, Event::Mail(Mail::Gone { conn: ask.conn, still }));
+        if let Some(entry) = ended {
+            let until = self.0.now() + Millis::from(TOKEN_TTL_S) * 1000;
+            self.0.tokens.revoke(entry.token, until);
+            self.remember(&ask, Memory::Revoked { token: entry.token, until }, batch);
+        }
+    }
+
+    /// session/refresh: a genuine token, even an expired one, or a good signature brings a new one.
+    pub(super) fn refresh(
+        &self,
+        ask: Ask,
+        text: Option<&str>,
+        signature: Option<&Signature>,
+        batch: &mut Batch<'_, Event>,
+    ) {
+        let now = self.0.now();
+        let app = self.0.apps.get(ask.app).id.clone();
+        let shown = text.and_then(|text| match token::open(text, &self.0.tokens.key, now) {
+            Ok(token) | Err(Refused::Expired(token)) => Some(token),
+            Err(Refused::Forged) => None,
+        });
+        let shown = shown
+            .filter(|token| token.client == ask.client && token.app == app && !self.0.tokens.is_revoked(&token.id));
+        if shown.is_none() {
+            // Where log-ins need no signature, being logged in already is proof enough.
+            if let Err(failure) = self.signed(&ask, Action::Login, signature, batch) {
+                let failure = if text.is_some() { Code::SessionTokenExpired.into() } else { failure };
+                return self.answer(&ask, &Answer::Failed(failure), batch);
+            }
+        }
+        let entry = self
+            .0
+            .directory
+            .change(ask.app, &ask.client, |sessions| sessions.iter().find(|entry| entry.conn == ask.conn).cloned());
+        let Some(entry) = entry else {
+            return self.answer(&ask, &Answer::Failed(Code::SessionRequired.into()), batch);
+        };
+        let token = Token {
+            app,
+            client: ask.client.clone(),
+            device: entry.device,
+            tag: entry.tag,
+            expires: now + Millis::from(TOKEN_TTL_S) * 1000,
+            id: entry.token,
+        };
+        let sealed = token::seal(&token, &self.0.tokens.key).into();
+        self.answer(&ask, &Answer::Refreshed { token: sealed, ttl_s: TOKEN_TTL_S }, batch);
+    }
+
+    /// The connection is gone, and all its sessions with it. Their tokens stay good.
+    pub(super) fn closed(&self, conn: ConnId, clean: bool) {
+        let Some(connection) = self.0.connections.closed(conn) else { return };
+        log::debug!("connection {conn} closed, clean: {clean}, sessions: {}", connection.sessions.len());
+        let Some(app) = connection.app else { return };
+        let now = self.0.now();
+        for client in connection.sessions {
+            self.0.directory.change(app, &client, |sessions| sessions.retain(|entry| entry.conn != conn));
+            self.0.rooms.gone(app, &Recipient { conn, client }, Some(now));
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! What flows through the pipeline: one enum, small to move, each variant made for one stage.
+//!
+//! Plain data: ids and shared bytes. The two exceptions are guards: `Held` gives a connection its share of commands in
+//! flight back when it is dropped, and a `Ticket` answers an event that waits.
+
+use std::any::Any;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use tidegate_domain::command::{Command, Delivered, Logs, Query, ReadUpTo, Request, Send as SendCommand, Start};
+use tidegate_domain::conversation::Conversation;
+use tidegate_domain::hook::{MessageReceived, MessageSent, Notification, ReceiversOffline, Verdict};
+use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, Millis};
+use tidegate_engine::{Journey, Ticket};
+
+use crate::mail::{Class, Mail, Recipient};
+use std::sync::Arc;
+
+/// Whatever is to be dropped when a command is done.
+pub type Held = Option<Box<dyn Any + Send + Sync>>;
+
+#[derive(Debug)]
+pub enum Event {
+    /// To decode: something happened on a connection.
+    Arrived(Arrived),
+    /// To authenticate: what the connection said.
+    Asked(Box<Asked>),
+    /// To route: a command of an open session.
+    Task(Box<Task>),
+    /// To read.
+    Reading(Box<Reading>),
+    /// To hook, before a message is taken.
+    Question(Box<Question>),
+    /// To persist.
+    Write(Box<Write>),
+    /// To fan-out.
+    Delivery(Box<Delivery>),
+    /// To hook, after a message was delivered.
+    Told(Box<Told>),
+    /// To push.
+    Push(Box<Notification>),
+    /// To the reactors.
+    Mail(Mail),
+}
+
+#[derive(Debug)]
+pub struct Arrived {
+    pub conn: ConnId,
+    pub what: Arrival,
+}
+
+#[derive(Debug)]
+pub enum Arrival {
+    Opened(Origin),
+    Frame {
+        bytes: Bytes,
+        received_ns: u64,
+        held: Held,
+    },
+    /// Nothing comes after it. `clean`: the client took leave.
+    Closed {
+        clean: bool,
+    },
+}
+
+/// What is known of a connection.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    pub ip: IpAddr,
+    /// A browser's `Origin`.
+    pub web: Option<Box<str>>,
+    /// `.1` subprotocols: offline messages are pushed one by one (wire.md 2.1).
+    pub offline_pushed: bool,
+}
+
+/// To authenticate.
+#[derive(Debug)]
+pub struct Asked {
+    pub conn: ConnId,
+    pub what: Saying,
+}
+
+#[derive(Debug)]
+pub enum Saying {
+    Opened(Origin),
+    Request { request: Request, received_ns: u64, held: Held, journey: Option<Journey> },
+    Closed { clean: bool },
+}
+
+/// Whom to answer, and what is given back when that is done.
+#[derive(Debug)]
+pub struct Ask {
+    pub app: AppId,
+    pub conn: ConnId,
+    pub client: ClientId,
+    pub i: Option<i32>,
+    pub received_ns: u64,
+    pub held: Held,
+    pub journey: Option<Journey>,
+}
+
+impl Ask {
+    pub fn session(&self) -> Recipient {
+        Recipient { conn: self.conn, client: self.client.clone() }
+    }
+}
+
+/// To route.
+#[derive(Debug)]
+pub struct Task {
+    pub ask: Ask,
+    pub what: Work,
+}
+
+#[derive(Debug)]
+pub enum Work {
+    Command(Command),
+    /// A message whose checks are done, waiting for a hook's verdict.
+    Message(Box<Checked>),
+    /// The new conversation's id is chosen before, so that it can be the key.
+    Start {
+        start: Box<Start>,
+        cid: ConvId,
+    },
+    /// A session has opened: what did it miss?
+    Snapshot(Snapshot),
+    /// Remember that a signature's nonce was used, or that a token has ended.
+    Remember(Memory),
+}
+
+/// A message that may be sent.
+#[derive(Debug)]
+pub struct Checked {
+    pub send: Box<SendCommand>,
+    pub conversation: Arc<Conversation>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub last_unread: Option<Millis>,
+    pub as_of: Millis,
+    pub offline_pushed: bool,
+}
+
+#[derive(Debug, Clone)]
+pub enum Memory {
+    Nonce { nonce: Box<str>, until: Millis },
+    Revoked { token: [u8; 16], until: Millis },
+}
+
+/// To read.
+#[derive(Debug)]
+pub enum Reading {
+    /// A conversation that is not in the cache; the answer goes to whoever holds the ticket's event.
+    Load {
+        app: AppId,
+        cid: ConvId,
+        ticket: Ticket<Event>,
+    },
+    History {
+        ask: Ask,
+        logs: Logs,
+        conversation: Arc<Conversation>,
+    },
+    Query {
+        ask: Ask,
+        query: Box<Query>,
+    },
+    Snapshot {
+        ask: Ask,
+        snapshot: Snapshot,
+    },
+    MaxRead {
+        ask: Ask,
+        cid: ConvId,
+        all_members: bool,
+        conversation: Arc<Conversation>,
+    },
+    IsMember {
+        ask: Ask,
+        cids: Vec<Box<str>>,
+    },
+}
+
+/// To hook: may this message pass?
+#[derive(Debug)]
+pub struct Question {
+    pub ask: MessageReceived,
+    pub ticket: Ticket<Event>,
+}
+
+/// To persist.
+#[derive(Debug)]
+pub struct Write {
+    pub ask: Ask,
+    pub operation: Operation,
+}
+
+#[derive(Debug)]
+pub enum Operation {
+    Start {
+        cid: ConvId,
+        start: Box<Start>,
+    },
+    Add {
+        cid: ConvId,
+        members: Vec<ClientId>,
+    },
+    Remove {
+        cid: ConvId,
+        members: Vec<ClientId>,
+    },
+    /// `is_joined`: the caller is in the room (rooms have no list of members).
+    Update {
+        cid: ConvId,
+        attr: Option<Box<str>>,
+        is_joined: bool,
+    },
+    Mute {
+        cid: ConvId,
+        on: bool,
+    },
+    /// `to`: a hook named the receivers.
+    Append {
+        send: Box<SendCommand>,
+        to: Option<Vec<ClientId>>,
+    },
+    Read(Vec<ReadUpTo>),
+    Delivered(Delivered),
+    Remember(Memory),
+}
+
+/// To fan-out: frames and whom they are for.
+#[derive(Debug)]
+pub struct Delivery {
+    pub app: AppId,
+    pub cid: ConvId,
+    pub parts: Vec<Part>,
+    /// Whose command caused it: that connection gets it in a later turn than its reply.
+    pub cause: Option<ConnId>,
+    pub since_ns: u64,
+    pub journey: Option<Journey>,
+    /// Set for messages: hooks and push are told when it has gone out.
+    pub message: Option<Box<Sent>>,
+}
+
+/// One frame and its audience.
+#[derive(Debug)]
+pub struct Part {
+    pub frame: Bytes,
+    pub to: Audience,
+    pub class: Class,
+    /// This session does not get it (the sender's own, the updater's own).
+    pub except: Option<Recipient>,
+    /// A message's time, by which a new session tells what its snapshot counted.
+    pub at: Option<Millis>,
+}
+
+#[derive(Debug)]
+pub enum Audience {
+    /// All members of the list under which it was committed.
+    Members(Arc<Conversation>),
+    Clients(Vec<ClientId>),
+    Sessions(Vec<Recipient>),
+    /// Everybody in the room except this client.
+    Room {
+        except: Option<ClientId>,
+    },
+}
+
+/// A message that was delivered, as hooks and push hear of it.
+#[derive(Debug)]
+pub struct Sent {
+    pub conversation: Arc<Conversation>,
+    pub command: Box<SendCommand>,
+    pub mid: tidegate_domain::ids::MessageId,
+    pub from: ClientId,
+    pub at: Millis,
+    /// A hook named the receivers.
+    pub to: Option<Vec<ClientId>>,
+}
+
+/// To hook, after.
+#[derive(Debug)]
+pub enum Told {
+    Sent(MessageSent),
+    Offline(ReceiversOffline),
+}
+
+/// What an event that waits is answered with.
+#[derive(Debug)]
+pub enum Answer {
+    /// `None`: there is no such conversation.
+    Loaded(Option<Arc<Conversation>>),
+    /// The store could not say.
+    Unreadable,
+    Verdict(Verdict),
+    Notification(Option<Box<Notification>>),
+    Done,
+}
+
+/// Whom to tell when the batch of an event fails: the asker of a command that is still unanswered.
+#[derive(Debug, Clone)]
+pub struct Whom {
+    pub conn: ConnId,
+    pub client: Option<ClientId>,
+    pub i: Option<i32>,
+    /// A message's failure is an `ack` with a code (wire.md, rule 9).
+    pub is_send: bool,
+}
+
+impl Event {
+    /// Who is waiting for an answer to this event.
+    pub fn asker(&self) -> Option<Whom> {
+        let (ask, is_send) = match self {
+            Event::Asked(asked) => {
+                let Saying::Request { request, .. } = &asked.what else { return None };
+                return Some(Whom {
+                    conn: asked.conn,
+                    client: request.peer.clone(),
+                    i: request.i,
+                    is_send: matches!(request.command, Command::Send(_)),
+                });
+            }
+            Event::Task(task) => (&task.ask, matches!(task.what, Work::Command(Command::Send(_)) | Work::Message(_))),
+            Event::Write(write) => (&write.ask, matches!(write.operation, Operation::Append { .. })),
+            Event::Reading(reading) => match &**reading {
+                Reading::Load { .. } => return None,
+                Reading::History { ask, .. }
+                | Reading::Query { ask, .. }
+                | Reading::Snapshot { ask, .. }
+                | Reading::MaxRead { ask, .. }
+                | Reading::IsMember { ask, .. } => (ask, false),
+            },
+            _ => return None,
+        };
+        Some(Whom { conn: ask.conn, client: Some(ask.client.clone()), i: ask.i, is_send })
+    }
+}
+
+impl tidegate_engine::Event for Event {
+    type Answer = Answer;
+    type Stub = Option<Whom>;
+
+    fn stub(&self) -> Option<Whom> {
+        self.asker()
+    }
+
+    fn journey(&self) -> Option<&Journey> {
+        match self {
+            Event::Asked(asked) => match &asked.what {
+                Saying::Request { journey, .. } => journey.as_ref(),
+                _ => None,
+            },
+            Event::Task(task) => task.ask.journey.as_ref(),
+            Event::Write(write) => write.ask.journey.as_ref(),
+            Event::Delivery(delivery) => delivery.journey.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Transient messages only: nothing durable is ever dropped.
+    fn droppable(&self) -> bool {
+        matches!(self, Event::Delivery(delivery) if delivery.message.as_ref().is_some_and(|sent| sent.command.transient))
+    }
+}

@@ -1,0 +1,145 @@
+//! Persist: what was asked for becomes true, or does not.
+//!
+//! Applies operations in their conversation's lane against the truth, the uncommitted rest of the batch included; commits
+//! a whole batch of senders with one write; then, in this order: publishes to the caches, replies, hands on to fan-out.
+//! A failed commit refuses the whole batch, and nothing of it is published.
+
+mod conversation;
+mod draft;
+mod marks;
+mod message;
+mod truth;
+
+use std::sync::Arc;
+
+use tidegate_domain::error::{Code, Failure};
+use tidegate_domain::reply::Answer;
+use tidegate_engine::{Batch, Item, Module, Output, OutputKind, Stage};
+use tidegate_store::StoreError;
+
+use self::draft::{Draft, Outcome};
+use self::truth::Truth;
+use crate::event::{Event, Operation, Write};
+use crate::mail::Mail;
+use crate::route::lane_of_operation;
+use crate::shared::{World, reply};
+
+// First, so that an acknowledgement is with the reactor before its message is with fan-out.
+const NET: usize = 0;
+const FAN_OUT: usize = 1;
+const OUTPUTS: &[Output] = &[
+    // An answer, and the creator's place in a new room.
+    Output { name: "net", kind: OutputKind::Sink("net"), most: 2 },
+    Output { name: "fan_out", kind: OutputKind::Stage, most: 1 },
+];
+
+pub struct Persist {
+    world: Arc<World>,
+    truth: Arc<Truth>,
+}
+
+impl Persist {
+    pub fn new(world: Arc<World>) -> Self {
+        Persist { truth: Arc::new(Truth::new(world.store.clone())), world }
+    }
+}
+
+impl Module<Event> for Persist {
+    fn outputs(&self) -> &'static [Output] {
+        OUTPUTS
+    }
+
+    fn blocks(&self) -> bool {
+        true
+    }
+
+    fn key(&self, event: &Event) -> u64 {
+        match event {
+            Event::Write(write) => lane_of_operation(write.ask.app, &write.ask, &write.operation),
+            _ => 0,
+        }
+    }
+
+    fn worker(&self) -> Box<dyn Stage<Event>> {
+        Box::new(Worker { world: self.world.clone(), truth: self.truth.clone() })
+    }
+}
+
+struct Worker {
+    world: Arc<World>,
+    truth: Arc<Truth>,
+}
+
+impl Stage<Event> for Worker {
+    fn run(&mut self, batch: &mut Batch<'_, Event>) {
+        let mut draft = Draft::new(&self.world, &self.truth);
+        let mut outcomes = Vec::with_capacity(batch.len());
+        while let Some(item) = batch.next() {
+            if let Item::New(Event::Write(write)) = item {
+                let Write { ask, operation } = *write;
+                let is_append = operation.is_append();
+                let outcome = draft.apply(&ask, operation).unwrap_or_else(|error| {
+                    log::error!("an operation could not be read for: {error}");
+                    self.unreadable(is_append, &error)
+                });
+                outcomes.push((ask, outcome));
+            }
+        }
+        let committed = draft.commit();
+        if let Err(error) = &committed {
+            log::error!("a commit of {} operations failed and is refused: {error}", outcomes.len());
+        }
+        let now = self.world.now();
+        for (ask, outcome) in outcomes {
+            let Outcome { answer, delivery, join, .. } = match outcome.durable && committed.is_err() {
+                true => Outcome::answer(refused(&outcome)),
+                false => outcome,
+            };
+            if let (Some(Answer::Sent { mid, .. }), Some(journey)) = (&answer, &ask.journey) {
+                self.world.journeys.name(*mid, journey);
+            }
+            if let Some(event) = answer.and_then(|answer| reply::answer(&ask, now, &answer)) {
+                batch.emit(NET, event);
+            }
+            if let Some(cid) = join {
+                let (group, _) = self.world.rooms.join(ask.app, cid, &ask.session());
+                batch.emit(NET, Event::Mail(Mail::Join { group, member: ask.session() }));
+            }
+            if let Some(delivery) = delivery {
+                batch.emit(FAN_OUT, Event::Delivery(delivery));
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn unreadable(&self, is_append: bool, error: &StoreError) -> Outcome {
+        let detail = match error {
+            StoreError::Damaged { .. } => "stored data is damaged; the server's log says where",
+            _ => "the server could not read its disk",
+        };
+        let failure = Failure::because(Code::Internal, detail);
+        let at = self.world.now();
+        match is_append {
+            true => Outcome::answer(Answer::NotSent { failure, mid: self.world.message_id(at), at }),
+            false => Outcome::failed(failure),
+        }
+    }
+}
+
+/// What the asker of an operation hears whose commit failed.
+fn refused(outcome: &Outcome) -> Option<Answer> {
+    let failure = Failure::because(Code::Internal, "the server could not write to its disk; nothing was changed");
+    match &outcome.answer {
+        Some(Answer::Sent { mid, at, .. }) => Some(Answer::NotSent { failure, mid: *mid, at: *at }),
+        Some(_) => Some(Answer::Failed(failure)),
+        None => None,
+    }
+}
+
+impl Operation {
+    /// Whether its failure is an `ack`.
+    fn is_append(&self) -> bool {
+        matches!(self, Operation::Append { .. })
+    }
+}

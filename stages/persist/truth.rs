@@ -1,0 +1,60 @@
+//! Conversations as persist knows them: exact, because nothing else changes them.
+//!
+//! Bounded; what is not here is read from the store. Only committed state is put in, by the worker that owns the
+//! conversation's lane.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::{FixedState, RandomState};
+use lru::LruCache;
+use tidegate_domain::conversation::Conversation;
+use tidegate_domain::ids::{AppId, ConvId, Millis};
+use tidegate_store::{Store, StoreError};
+
+const SHARDS: usize = 64;
+const MOST: usize = 64 * 1024;
+
+/// One conversation and the time of its newest message.
+#[derive(Debug, Clone)]
+pub struct Hot {
+    pub conversation: Arc<Conversation>,
+    /// 0: no message yet.
+    pub last_at: Millis,
+}
+
+type Key = (AppId, ConvId);
+type Shard = LruCache<Key, Hot, RandomState>;
+
+pub struct Truth {
+    store: Arc<dyn Store>,
+    shards: Vec<Mutex<Shard>>,
+}
+
+impl Truth {
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        let each = NonZeroUsize::new(MOST / SHARDS).unwrap_or(NonZeroUsize::MIN);
+        let shard = || Mutex::new(LruCache::with_hasher(each, RandomState::default()));
+        Truth { store, shards: (0..SHARDS).map(|_| shard()).collect() }
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+        let at = std::hash::BuildHasher::hash_one(&FixedState::with_seed(5), key) as usize % SHARDS;
+        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None`: there is no such conversation.
+    pub fn get(&self, app: AppId, cid: ConvId) -> Result<Option<Hot>, StoreError> {
+        if let Some(hot) = self.shard(&(app, cid)).get(&(app, cid)) {
+            return Ok(Some(hot.clone()));
+        }
+        let Some(conversation) = self.store.conversation(app, cid)? else { return Ok(None) };
+        let last_at = self.store.last(app, cid)?.map_or(0, |last| last.at);
+        // Not put in: the caller may be another client's lane (marks), and only the conversation's own may write here.
+        Ok(Some(Hot { conversation: Arc::new(conversation), last_at }))
+    }
+
+    pub fn put(&self, app: AppId, cid: ConvId, hot: Hot) {
+        self.shard(&(app, cid)).put((app, cid), hot);
+    }
+}

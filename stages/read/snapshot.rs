@@ -1,0 +1,133 @@
+//! What a new session missed: unread counts, or the messages themselves for `.1` clients (wire.md 3.11).
+//!
+//! The session is in the directory already, and the reactor holds back what is delivered to it. The snapshot says up to
+//! which time of each conversation it counted; the reactor drops what waited up to there, and sends the rest. So each
+//! message is either counted or delivered, and never both.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate_domain::command::{Bound, Direction};
+use tidegate_domain::conversation::Kind;
+use tidegate_domain::ids::{ConvId, Millis};
+use tidegate_domain::reply::{Message, Notice};
+use tidegate_domain::unread::{self, Counted, MOST_CONVERSATIONS, MOST_COUNTED, Standing};
+use tidegate_store::{Page, StoreError};
+
+use super::Worker;
+use crate::event::{Ask, Snapshot};
+use crate::mail::Lift;
+use crate::shared::history::log_item;
+use crate::shared::world::key_of;
+
+/// Conversations of one client that are looked at.
+const MOST_LOOKED_AT: usize = 2_000;
+
+/// C# knows its client only after it has handled `opened` (wire.md 3.1.1).
+const AFTER_OPENED: Duration = Duration::from_millis(50);
+
+impl Worker {
+    pub(super) fn snapshot(&self, ask: &Ask, snapshot: &Snapshot) -> Lift {
+        let (first, counted) = self.missed(ask, snapshot).unwrap_or_else(|error| {
+            log::error!("the unread of a client could not be read: {error}");
+            (Vec::new(), Vec::new())
+        });
+        Lift { session: ask.session(), first, counted: Arc::from(counted), delay: AFTER_OPENED }
+    }
+
+    fn missed(&self, ask: &Ask, snapshot: &Snapshot) -> Result<(Vec<Bytes>, Vec<(u64, Millis)>), StoreError> {
+        let standings = self.standings(ask)?;
+        let mut counted: HashMap<ConvId, Millis> =
+            standings.iter().map(|standing| (standing.cid, standing.last_at.unwrap_or(0))).collect();
+        let now = self.0.now();
+        let first = match snapshot.offline_pushed {
+            true => self.backlog(ask, standings, &mut counted, now)?,
+            false => {
+                let told = unread::snapshot(standings, snapshot.last_unread, |standing| {
+                    let unread =
+                        self.0.store.unread(ask.app, standing.cid, &ask.client, standing.after(), MOST_COUNTED)?;
+                    // What was counted just now may be more than what was there a moment ago.
+                    if let Some(last) = &unread.last {
+                        counted.insert(standing.cid, last.at);
+                    }
+                    Ok::<_, StoreError>(Counted {
+                        count: unread.count,
+                        mentioned: unread.mentioned,
+                        last: unread.last.map(|last| log_item(last, standing.kind)),
+                    })
+                })?;
+                match told.is_empty() {
+                    true => Vec::new(),
+                    false => {
+                        vec![tidegate_protocol::notice(now, &Notice::Unread { convs: told, as_of: snapshot.as_of })]
+                    }
+                }
+            }
+        };
+        let counted = counted.into_iter().map(|(cid, at)| (key_of((ask.app, cid)), at)).collect();
+        Ok((first, counted))
+    }
+
+    fn standings(&self, ask: &Ask) -> Result<Vec<Standing>, StoreError> {
+        let mut standings = Vec::new();
+        for cid in self.0.store.conversations_of(ask.app, &ask.client, MOST_LOOKED_AT)? {
+            let Some(conversation) = self.conversation(ask.app, cid)? else { continue };
+            let member = conversation.members.iter().find(|member| member.client == ask.client);
+            let Some(joined) = member.map(|member| member.joined) else { continue };
+            standings.push(Standing {
+                cid,
+                kind: conversation.kind,
+                joined,
+                read: self.0.store.marks(ask.app, cid, &ask.client)?.read,
+                last_at: self.0.store.last(ask.app, cid)?.map(|last| last.at),
+            });
+        }
+        Ok(standings)
+    }
+
+    /// `.1` mode: what was not acknowledged, one by one, the oldest first.
+    fn backlog(
+        &self,
+        ask: &Ask,
+        mut standings: Vec<Standing>,
+        counted: &mut HashMap<ConvId, Millis>,
+        now: Millis,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        standings.retain(|standing| standing.kind != Kind::Room && standing.last_at > Some(standing.joined));
+        standings.sort_unstable_by_key(|standing| std::cmp::Reverse(standing.last_at));
+        let mut frames = Vec::new();
+        for standing in standings.into_iter().take(MOST_CONVERSATIONS) {
+            let delivered = self.0.store.marks(ask.app, standing.cid, &ask.client)?.delivered;
+            // What was acknowledged without a gap from the join on is not looked at again.
+            let after = delivered.last().map_or(standing.after(), |range| range.to.max(standing.after()));
+            let start = Some(Bound { timestamp: after, mid: None, included: false });
+            let page = Page { start, end: None, direction: Direction::New, limit: MOST_COUNTED + 1 };
+            let mut messages = self.0.store.page(ask.app, standing.cid, &page)?;
+            let has_more = messages.len() > MOST_COUNTED;
+            messages.truncate(MOST_COUNTED);
+            if let Some(last) = messages.last() {
+                counted.insert(standing.cid, last.at);
+            }
+            messages.retain(|message| message.from != ask.client);
+            frames.extend(messages.into_iter().map(|message| {
+                let message = Message {
+                    cid: standing.cid,
+                    mid: message.mid,
+                    from: message.from,
+                    at: message.at,
+                    body: message.body,
+                    transient: false,
+                    mentions: message.mentions,
+                    kind: standing.kind,
+                    offline: true,
+                    has_more,
+                    patched_at: message.patched_at,
+                };
+                tidegate_protocol::notice(now, &Notice::Message(message))
+            }));
+        }
+        Ok(frames)
+    }
+}

@@ -1,0 +1,122 @@
+//! A message's checks, and the question to a before-hook (wire.md 3.8; http.md 3.2).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_domain::app::OnFailure;
+use tidegate_domain::command::Send as SendCommand;
+use tidegate_domain::conversation::{Conversation, Kind};
+use tidegate_domain::error::{Code, Failure};
+use tidegate_domain::hook::{HookEvent, MessageReceived, Verdict};
+use tidegate_domain::ids::{AppId, ClientId};
+use tidegate_domain::message;
+use tidegate_domain::reply::Answer;
+use tidegate_engine::{Batch, Late};
+
+use super::{BEFORE, TRANSIENT, Worker};
+use crate::event::{self, Ask, Checked, Event, Operation, Question, Task, Work};
+use crate::shared::delivery::{self, Accepted};
+
+/// Above any webhook's own time-out: the hook stage answers in time, this is for when it cannot.
+const VERDICT_TIME: Duration = Duration::from_secs(60);
+
+impl Worker {
+    pub(super) fn send(
+        &self,
+        ask: Ask,
+        send: Box<SendCommand>,
+        conversation: Arc<Conversation>,
+        batch: &mut Batch<'_, Event>,
+    ) {
+        let allowed = match send.will {
+            true => Err(Failure::because(Code::Internal, "will messages are not offered by this server yet")),
+            false => message::check_size(&send).and_then(|()| conversation.may_send(&ask.client)),
+        };
+        if let Err(failure) = allowed {
+            return self.not_sent(&ask, failure, batch);
+        }
+        let checked = Checked { send, conversation };
+        if !batch.is_bound(BEFORE) || !self.0.hooks.wants(ask.app, HookEvent::MessageReceived) {
+            return self.accept(ask, checked, batch);
+        }
+        let question = self.question(&ask, &checked);
+        let task = Event::Task(Box::new(Task { ask, what: Work::Message(Box::new(checked)) }));
+        let ticket = batch.overlap(task, VERDICT_TIME);
+        batch.emit(BEFORE, Event::Question(Box::new(Question { ask: question, ticket })));
+    }
+
+    fn question(&self, ask: &Ask, checked: &Checked) -> MessageReceived {
+        let ip = self.0.connections.with(ask.conn, |connection| connection.origin.ip.to_string().into());
+        MessageReceived {
+            app: ask.app,
+            cid: checked.conversation.id,
+            from: ask.client.clone(),
+            to: others(&checked.conversation, &ask.client),
+            transient: checked.send.transient,
+            body: checked.send.body.clone(),
+            receipt: checked.send.receipt,
+            at: self.0.now(),
+            ip,
+        }
+    }
+
+    /// The hook has spoken, or will not.
+    pub(super) fn judged(
+        &self,
+        ask: Ask,
+        mut checked: Checked,
+        answer: Result<event::Answer, Late>,
+        batch: &mut Batch<'_, Event>,
+    ) {
+        let (body, to) = match answer {
+            Ok(event::Answer::Verdict(Verdict::Pass { body, to })) => (body, to),
+            Ok(event::Answer::Verdict(Verdict::Drop(failure))) => return self.not_sent(&ask, failure, batch),
+            Ok(_) | Err(_) if self.refuses_on_failure(ask.app) => {
+                let cause = match answer {
+                    Err(Late::Deadline) => "no answer in time",
+                    Err(Late::Refused) => "too many calls are waiting",
+                    _ => "the call was lost",
+                };
+                let detail = format!("hook messageReceived failed: {cause}");
+                return self.not_sent(&ask, Failure::because(Code::MessageRejectedByApp, detail), batch);
+            }
+            Ok(_) | Err(_) => (None, None),
+        };
+        if let Some(body) = body {
+            checked.send.body = body;
+        }
+        self.pass(ask, checked, to, batch);
+    }
+
+    fn refuses_on_failure(&self, app: AppId) -> bool {
+        let asks = |hook: &&tidegate_domain::app::Webhook| hook.events.contains(&HookEvent::MessageReceived);
+        self.0.apps.get(app).webhooks.iter().filter(asks).any(|hook| hook.on_failure == OnFailure::Refuse)
+    }
+
+    pub(super) fn accept(&self, ask: Ask, checked: Checked, batch: &mut Batch<'_, Event>) {
+        self.pass(ask, checked, None, batch);
+    }
+
+    fn pass(&self, ask: Ask, checked: Checked, to: Option<Vec<ClientId>>, batch: &mut Batch<'_, Event>) {
+        let Checked { send, conversation } = checked;
+        if !send.transient {
+            return self.write(ask, Operation::Append { send, to }, batch);
+        }
+        let at = self.0.now();
+        let mid = self.0.message_id(at);
+        if let Some(journey) = &ask.journey {
+            self.0.journeys.name(mid, journey);
+        }
+        self.answer(&ask, &Answer::Sent { mid, at, cid: conversation.id }, batch);
+        let delivery = delivery::of_message(&ask, Accepted { conversation, send, mid, at, to }, at);
+        batch.emit(TRANSIENT, Event::Delivery(Box::new(delivery)));
+    }
+}
+
+/// The members but the sender; in rooms nobody can say (http.md 3.2).
+fn others(conversation: &Conversation, sender: &ClientId) -> Vec<ClientId> {
+    match conversation.kind {
+        Kind::Room => Vec::new(),
+        _ => conversation.members.iter().map(|m| &m.client).filter(|c| *c != sender).cloned().collect(),
+    }
+}

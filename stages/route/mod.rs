@@ -1,0 +1,268 @@
+//! Route: what may this command do, and where does it go.
+//!
+//! Checks membership and rules on its cached view of the conversation and refuses early; never touches the disk: a
+//! conversation that is not cached is asked of read while its followers wait. It alone feeds persist, so that all that
+//! happens to one conversation happens in one order, with or without a hook's verdict on the way. Keyed by conversation.
+
+mod message;
+mod room;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_domain::command::Command;
+use tidegate_domain::conversation::{Conversation, Kind, unique_id_of};
+use tidegate_domain::error::{Code, Failure};
+use tidegate_domain::ids::{AppId, ConvId};
+use tidegate_domain::reply::Answer;
+use tidegate_engine::{Batch, Item, Late, Module, Output, OutputKind, Stage};
+
+use crate::event::{Ask, Event, Operation, Reading, Task, Work, Write};
+use crate::shared::world::key_of;
+use crate::shared::{World, reply};
+
+// First, so that an answer is with the reactors before what it causes.
+const NET: usize = 0;
+const DURABLE: usize = 1;
+const TRANSIENT: usize = 2;
+const BEFORE: usize = 3;
+const LOOKUP: usize = 4;
+const OUTPUTS: &[Output] = &[
+    // An answer, and a room joined and another left.
+    Output { name: "net", kind: OutputKind::Sink("net"), most: 3 },
+    Output { name: "durable", kind: OutputKind::Stage, most: 1 },
+    Output { name: "transient", kind: OutputKind::Stage, most: 1 },
+    Output { name: "before", kind: OutputKind::OptionalSide, most: 1 },
+    Output { name: "lookup", kind: OutputKind::Side, most: 1 },
+];
+
+/// How long a command waits for a conversation that is not in the cache.
+const LOAD_TIME: Duration = Duration::from_secs(5);
+
+pub struct Route(pub Arc<World>);
+
+impl Module<Event> for Route {
+    fn outputs(&self) -> &'static [Output] {
+        OUTPUTS
+    }
+
+    fn key(&self, event: &Event) -> u64 {
+        match event {
+            Event::Task(task) => lane_of(task),
+            _ => 0,
+        }
+    }
+
+    fn worker(&self) -> Box<dyn Stage<Event>> {
+        Box::new(Worker(self.0.clone()))
+    }
+}
+
+/// What a task must keep its order with: its conversation, or else its client.
+fn lane_of(task: &Task) -> u64 {
+    let app = task.ask.app;
+    match &task.what {
+        Work::Start { start, cid } => match unique_id_of(start, &task.ask.client) {
+            Some(unique) => key_of((app, unique)),
+            None => key_of((app, cid)),
+        },
+        Work::Message(message) => key_of((app, message.conversation.id)),
+        Work::Command(command) => match conversation_of(command) {
+            Some(cid) => key_of((app, cid)),
+            None => key_of((app, &task.ask.client)),
+        },
+        Work::Snapshot(_) | Work::Remember(_) => key_of((app, &task.ask.client)),
+    }
+}
+
+/// The conversation that must be known to act on a command.
+fn conversation_of(command: &Command) -> Option<ConvId> {
+    match command {
+        Command::Send(send) => Some(send.cid),
+        Command::Add(change) | Command::Remove(change) => Some(change.cid),
+        Command::Logs(logs) => Some(logs.cid),
+        Command::Update { cid, .. }
+        | Command::Mute { cid, .. }
+        | Command::Count { cid }
+        | Command::Members { cid, .. }
+        | Command::MaxRead { cid, .. } => Some(*cid),
+        _ => None,
+    }
+}
+
+struct Worker(Arc<World>);
+
+impl Stage<Event> for Worker {
+    fn run(&mut self, batch: &mut Batch<'_, Event>) {
+        while let Some(item) = batch.next() {
+            match item {
+                Item::New(Event::Task(task)) => self.take(task, batch),
+                Item::Resumed(Event::Task(task), answer) => self.resume(task, answer, batch),
+                Item::New(_) | Item::Resumed(..) => {}
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn take(&self, task: Box<Task>, batch: &mut Batch<'_, Event>) {
+        let Task { ask, what } = *task;
+        match what {
+            Work::Start { start, cid } => self.write(ask, Operation::Start { cid, start }, batch),
+            Work::Remember(memory) => self.write(ask, Operation::Remember(memory), batch),
+            Work::Snapshot(snapshot) => {
+                batch.emit(LOOKUP, Event::Reading(Box::new(Reading::Snapshot { ask, snapshot })));
+            }
+            // Only ever held, never new.
+            Work::Message(message) => self.accept(ask, *message, batch),
+            Work::Command(command) => match conversation_of(&command) {
+                None => self.without_conversation(ask, command, batch),
+                Some(ConvId::Nowhere) => self.refuse(&ask, &command, not_found(&command), batch),
+                Some(cid) => match self.0.views.get(ask.app, cid) {
+                    Some(conversation) => self.act(ask, command, conversation, batch),
+                    None => self.load(ask, command, cid, batch),
+                },
+            },
+        }
+    }
+
+    /// Waits, with all that follows it in its conversation, for read to bring the conversation.
+    fn load(&self, ask: Ask, command: Command, cid: ConvId, batch: &mut Batch<'_, Event>) {
+        let app = ask.app;
+        let task = Event::Task(Box::new(Task { ask, what: Work::Command(command) }));
+        let ticket = batch.hold(task, LOAD_TIME);
+        batch.emit(LOOKUP, Event::Reading(Box::new(Reading::Load { app, cid, ticket })));
+    }
+
+    fn resume(&self, task: Box<Task>, answer: Result<crate::event::Answer, Late>, batch: &mut Batch<'_, Event>) {
+        use crate::event::Answer as Brought;
+        let Task { ask, what } = *task;
+        match (what, answer) {
+            (Work::Message(message), answer) => self.judged(ask, *message, answer, batch),
+            (Work::Command(command), Ok(Brought::Loaded(Some(conversation)))) => {
+                self.act(ask, command, conversation, batch);
+            }
+            (Work::Command(command), Ok(Brought::Loaded(None))) => {
+                self.refuse(&ask, &command, not_found(&command), batch);
+            }
+            (Work::Command(command), Err(Late::Refused)) => {
+                let failure = Failure::because(Code::Overloaded, "too busy to look up the conversation: try again");
+                self.refuse(&ask, &command, failure, batch);
+            }
+            (Work::Command(command), _) => {
+                let failure = Failure::because(Code::Internal, "the conversation could not be read");
+                self.refuse(&ask, &command, failure, batch);
+            }
+            // Nothing else is ever held.
+            _ => {}
+        }
+    }
+
+    fn without_conversation(&self, ask: Ask, command: Command, batch: &mut Batch<'_, Event>) {
+        let reading = match command {
+            Command::Query(query) => Reading::Query { ask, query: Box::new(query) },
+            Command::IsMember { cids } => Reading::IsMember { ask, cids },
+            Command::Read(marks) => return self.write(ask, Operation::Read(marks), batch),
+            Command::Delivered(delivered) => return self.write(ask, Operation::Delivered(delivered), batch),
+            command => {
+                let failure = Failure::because(Code::ConversationInternal, "this command is not offered here");
+                return self.refuse(&ask, &command, failure, batch);
+            }
+        };
+        batch.emit(LOOKUP, Event::Reading(Box::new(reading)));
+    }
+
+    /// The conversation is known: checks, and sends the command where it belongs.
+    fn act(&self, ask: Ask, command: Command, conversation: Arc<Conversation>, batch: &mut Batch<'_, Event>) {
+        let app = ask.app;
+        match command {
+            Command::Send(send) => self.send(ask, Box::new(send), conversation, batch),
+            Command::Add(change) if conversation.kind == Kind::Room => {
+                self.join(ask, change, &conversation, batch);
+            }
+            Command::Remove(change) if conversation.kind == Kind::Room => {
+                self.leave(ask, change, &conversation, batch);
+            }
+            Command::Add(change) => {
+                self.write(ask, Operation::Add { cid: change.cid, members: change.members }, batch);
+            }
+            Command::Remove(change) => {
+                self.write(ask, Operation::Remove { cid: change.cid, members: change.members }, batch);
+            }
+            Command::Update { cid, attr } => {
+                let is_joined = self.0.rooms.contains(app, cid, &ask.client);
+                self.write(ask, Operation::Update { cid, attr, is_joined }, batch);
+            }
+            Command::Mute { cid, on } => self.write(ask, Operation::Mute { cid, on }, batch),
+            Command::Count { cid } => {
+                let count = match conversation.kind {
+                    Kind::Room => self.0.rooms.count(app, cid),
+                    _ => conversation.members.len(),
+                };
+                self.answer(&ask, &Answer::Count { cid, count: count as i32 }, batch);
+            }
+            Command::Members { cid, limit } => self.members(&ask, cid, limit, &conversation, batch),
+            Command::Logs(logs) => match conversation.may_read_history(&ask.client) {
+                Ok(()) => {
+                    let reading = Reading::History { ask, logs, conversation };
+                    batch.emit(LOOKUP, Event::Reading(Box::new(reading)));
+                }
+                Err(failure) => self.answer(&ask, &Answer::Failed(failure), batch),
+            },
+            Command::MaxRead { cid, all_members } => match conversation.has_member(&ask.client) {
+                true => {
+                    let reading = Reading::MaxRead { ask, cid, all_members, conversation };
+                    batch.emit(LOOKUP, Event::Reading(Box::new(reading)));
+                }
+                false => self.answer(&ask, &Answer::Failed(Code::MembershipRequired.into()), batch),
+            },
+            // `conversation_of` names no conversation for any other.
+            _ => {}
+        }
+    }
+
+    fn write(&self, ask: Ask, operation: Operation, batch: &mut Batch<'_, Event>) {
+        batch.emit(DURABLE, Event::Write(Box::new(Write { ask, operation })));
+    }
+
+    fn answer(&self, ask: &Ask, answer: &Answer, batch: &mut Batch<'_, Event>) {
+        if let Some(event) = reply::answer(ask, self.0.now(), answer) {
+            batch.emit(NET, event);
+        }
+    }
+
+    fn refuse(&self, ask: &Ask, command: &Command, failure: Failure, batch: &mut Batch<'_, Event>) {
+        match command {
+            Command::Send(_) => self.not_sent(ask, failure, batch),
+            _ => self.answer(ask, &Answer::Failed(failure), batch),
+        }
+    }
+
+    fn not_sent(&self, ask: &Ask, failure: Failure, batch: &mut Batch<'_, Event>) {
+        let at = self.0.now();
+        self.answer(ask, &Answer::NotSent { failure, mid: self.0.message_id(at), at }, batch);
+    }
+}
+
+fn not_found(command: &Command) -> Failure {
+    match command {
+        Command::Send(_) => Code::InvalidTarget.into(),
+        _ => Code::ConversationNotFound.into(),
+    }
+}
+
+/// So that persist and route agree on what is one conversation's order.
+pub(crate) fn lane_of_operation(app: AppId, ask: &Ask, operation: &Operation) -> u64 {
+    match operation {
+        Operation::Start { cid, start } => match unique_id_of(start, &ask.client) {
+            Some(unique) => key_of((app, unique)),
+            None => key_of((app, cid)),
+        },
+        Operation::Add { cid, .. }
+        | Operation::Remove { cid, .. }
+        | Operation::Update { cid, .. }
+        | Operation::Mute { cid, .. } => key_of((app, cid)),
+        Operation::Append { send, .. } => key_of((app, send.cid)),
+        Operation::Read(_) | Operation::Delivered(_) | Operation::Remember(_) => key_of((app, &ask.client)),
+    }
+}

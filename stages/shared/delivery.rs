@@ -1,0 +1,77 @@
+//! A message as it goes to fan-out: the same for transient ones, which route sends on, and for committed ones.
+
+use std::sync::Arc;
+
+use tidegate_domain::command::{Priority, Send as SendCommand};
+use tidegate_domain::conversation::{Conversation, Kind};
+use tidegate_domain::ids::{ClientId, MessageId, Millis};
+use tidegate_domain::reply::{Message, Notice};
+
+use crate::event::{Ask, Audience, Delivery, Part, Sent};
+use crate::mail::Class;
+
+/// A message that was let in.
+pub struct Accepted {
+    pub conversation: Arc<Conversation>,
+    pub send: Box<SendCommand>,
+    pub mid: MessageId,
+    pub at: Millis,
+    /// A hook named the receivers.
+    pub to: Option<Vec<ClientId>>,
+}
+
+pub fn of_message(ask: &Ask, accepted: Accepted, now: Millis) -> Delivery {
+    let Accepted { conversation, send, mid, at, to } = accepted;
+    let message = Message {
+        cid: conversation.id,
+        mid,
+        from: ask.client.clone(),
+        at,
+        body: send.body.clone(),
+        transient: send.transient,
+        mentions: send.mentions.clone(),
+        kind: conversation.kind,
+        offline: false,
+        has_more: false,
+        patched_at: None,
+    };
+    let audience = match (conversation.kind, &to) {
+        (Kind::Room, _) => Audience::Room { except: Some(ask.client.clone()) },
+        (_, None) => Audience::Members(conversation.clone()),
+        // The sender's other sessions keep their copy; who is no member gets nothing (http.md 3.2).
+        (_, Some(chosen)) => Audience::Clients(
+            conversation
+                .members
+                .iter()
+                .map(|member| &member.client)
+                .filter(|client| **client == ask.client || chosen.contains(client))
+                .cloned()
+                .collect(),
+        ),
+    };
+    Delivery {
+        app: ask.app,
+        cid: conversation.id,
+        parts: vec![Part {
+            frame: tidegate_protocol::notice(now, &Notice::Message(message)),
+            to: audience,
+            class: class_of(&conversation, &send),
+            except: Some(ask.session()),
+            at: Some(at),
+        }],
+        cause: Some(ask.conn),
+        since_ns: ask.received_ns,
+        journey: ask.journey.clone(),
+        message: Some(Box::new(Sent { conversation, command: send, mid, from: ask.client.clone(), at, to })),
+    }
+}
+
+fn class_of(conversation: &Conversation, send: &SendCommand) -> Class {
+    match (conversation.kind, send.priority) {
+        (Kind::Room, Priority::Low) => Class::RoomLow,
+        (Kind::Room, Priority::High) => Class::RoomHigh,
+        _ if send.transient => Class::Transient,
+        (Kind::Room, Priority::Normal) => Class::RoomNormal,
+        _ => Class::Normal,
+    }
+}

@@ -1,0 +1,15 @@
+//! What several stages look at: the apps, who is connected, what is cached. Everything here has a bound and locks only
+//! a shard of itself.
+
+pub mod apps;
+pub mod connections;
+pub mod delivery;
+pub mod history;
+pub mod journeys;
+pub mod reply;
+pub mod rooms;
+pub mod tokens;
+pub mod views;
+pub mod world;
+
+pub use world::World;

@@ -1,0 +1,27 @@
+//! Answers as mail: one place that puts envelope and answer together.
+
+use tidegate_domain::error::Failure;
+use tidegate_domain::ids::{MessageId, Millis};
+use tidegate_domain::reply::Answer;
+
+use crate::event::{Ask, Event, Whom};
+use crate::mail::Mail;
+
+/// The answer to `ask`. A command without `i` waits for none, and gets none.
+pub fn answer(ask: &Ask, now: Millis, answer: &Answer) -> Option<Event> {
+    ask.i?;
+    let frame = tidegate_protocol::answer(ask.i, Some(&ask.client), now, answer);
+    Some(Event::Mail(Mail::Reply { conn: ask.conn, frame }))
+}
+
+/// The refusal of a command: an `ack` with a code for messages, an `error` for the rest. Nothing where nobody waits.
+pub fn refusal(whom: &Whom, now: Millis, failure: Failure) -> Option<Mail> {
+    whom.i?;
+    let answer = match whom.is_send {
+        // A message that never got an id still wants one in its refusal (wire.md 3.8.2).
+        true => Answer::NotSent { failure, mid: MessageId::new(now, 0, 0), at: now },
+        false => Answer::Failed(failure),
+    };
+    let frame = tidegate_protocol::answer(whom.i, whom.client.as_deref(), now, &answer);
+    Some(Mail::Reply { conn: whom.conn, frame })
+}

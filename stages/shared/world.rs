@@ -1,0 +1,104 @@
+//! Everything that is shared by the stages, made once by the composition.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tidegate_domain::directory::Directory;
+use tidegate_domain::hook::{Hooks, Notifier};
+use tidegate_domain::ids::{ConvId, MessageId, Millis};
+use tidegate_store::{Store, StoreError};
+
+use super::apps::Apps;
+use super::connections::Connections;
+use super::journeys::Journeys;
+use super::rooms::Rooms;
+use super::tokens::Tokens;
+use super::views::Views;
+
+/// Wall clock, in milliseconds since the epoch.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
+/// Sixteen random bytes.
+pub type Random = Arc<dyn Fn() -> [u8; 16] + Send + Sync>;
+
+pub struct World {
+    pub apps: Apps,
+    pub connections: Connections,
+    pub directory: Arc<dyn Directory>,
+    pub views: Views,
+    pub rooms: Rooms,
+    pub tokens: Tokens,
+    pub journeys: Journeys,
+    pub store: Arc<dyn Store>,
+    pub hooks: Arc<dyn Hooks>,
+    pub notifier: Arc<dyn Notifier>,
+    pub sessions_per_client: usize,
+    clock: Clock,
+    random: Random,
+    start: u32,
+    messages: AtomicU64,
+}
+
+/// What a world is made of.
+pub struct Parts {
+    pub apps: Apps,
+    pub directory: Arc<dyn Directory>,
+    pub store: Arc<dyn Store>,
+    pub hooks: Arc<dyn Hooks>,
+    pub notifier: Arc<dyn Notifier>,
+    pub clock: Clock,
+    pub random: Random,
+    /// Conversations cached.
+    pub views: usize,
+    pub sessions_per_client: usize,
+    /// Share of messages whose journey is kept.
+    pub sample: f64,
+}
+
+impl World {
+    /// Reads what the store remembers of tokens and nonces.
+    pub fn new(parts: Parts) -> Result<Arc<World>, StoreError> {
+        let tokens = Tokens::new(parts.store.seal_key(), parts.store.revoked()?, parts.store.nonces()?);
+        Ok(Arc::new(World {
+            apps: parts.apps,
+            connections: Connections::default(),
+            directory: parts.directory,
+            views: Views::new(parts.views),
+            rooms: Rooms::default(),
+            tokens,
+            journeys: Journeys::new(parts.sample),
+            start: parts.store.start(),
+            store: parts.store,
+            hooks: parts.hooks,
+            notifier: parts.notifier,
+            sessions_per_client: parts.sessions_per_client,
+            clock: parts.clock,
+            random: parts.random,
+            messages: AtomicU64::new(0),
+        }))
+    }
+
+    pub fn now(&self) -> Millis {
+        (self.clock)()
+    }
+
+    pub fn random(&self) -> [u8; 16] {
+        (self.random)()
+    }
+
+    /// A new message's id: unique over restarts, because each start of the store has its number.
+    pub fn message_id(&self, at: Millis) -> MessageId {
+        MessageId::new(at, self.start, self.messages.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub fn conversation_id(&self) -> ConvId {
+        let random = self.random();
+        let mut id = [0; 12];
+        id.copy_from_slice(&random[..12]);
+        ConvId::Object(id)
+    }
+}
+
+/// One number for things that share a lane.
+pub fn key_of(value: impl std::hash::Hash) -> u64 {
+    std::hash::BuildHasher::hash_one(&foldhash::fast::FixedState::with_seed(11), value)
+}

@@ -1,0 +1,71 @@
+//! What is said for events that no stage will see: refused by a full queue, or in a batch that panicked.
+//!
+//! Everybody who waits gets an answer with the documented code; what waits inside gets its ticket back.
+
+use std::sync::Arc;
+
+use tidegate_domain::error::{Code, Failure};
+use tidegate_engine::{Refusal, Supervisor};
+
+use crate::event::{Event, Reading, Whom};
+use crate::mail::{Lift, Mail};
+use crate::shared::{World, reply};
+
+/// A way to the reactors for what has no room reserved: each refusal is covered by its command's credit.
+pub trait Post: Send + Sync {
+    fn post(&self, mail: Mail);
+}
+
+pub struct Watch {
+    pub world: Arc<World>,
+    pub post: Arc<dyn Post>,
+}
+
+impl Supervisor<Event> for Watch {
+    fn refused(&self, event: Event, why: Refusal) {
+        let whom = event.asker();
+        match event {
+            Event::Question(question) => question.ticket.refuse(),
+            Event::Reading(reading) => match *reading {
+                Reading::Load { ticket, .. } => ticket.refuse(),
+                Reading::Snapshot { ask, .. } => {
+                    // Nobody waits for the unread, but deliveries do.
+                    let lift = Lift {
+                        session: ask.session(),
+                        first: Vec::new(),
+                        counted: Arc::new([]),
+                        delay: Default::default(),
+                    };
+                    self.post.post(Mail::Lift(lift));
+                }
+                _ => self.refuse(whom, why),
+            },
+            Event::Task(_) | Event::Write(_) | Event::Asked(_) => self.refuse(whom, why),
+            Event::Told(_) | Event::Push(_) => log::debug!("word to the app's server was dropped: {why:?}"),
+            Event::Arrived(_) | Event::Delivery(_) | Event::Mail(_) => {}
+        }
+    }
+
+    fn failed(&self, stub: Option<Whom>, stage: &str) {
+        log::error!("a batch in stage {stage} panicked; its commands were refused");
+        let failure = Failure::because(Code::Internal, "the server failed on this command; it was not done");
+        self.answer(stub, failure);
+    }
+}
+
+impl Watch {
+    fn refuse(&self, whom: Option<Whom>, why: Refusal) {
+        let detail = match why {
+            Refusal::KeyShare => "this conversation has too much waiting: send more slowly",
+            Refusal::Draining => "the server is about to stop: reconnect and send again",
+            _ => "the server is too busy: send again later",
+        };
+        self.answer(whom, Failure::because(Code::Overloaded, detail));
+    }
+
+    fn answer(&self, whom: Option<Whom>, failure: Failure) {
+        if let Some(mail) = whom.and_then(|whom| reply::refusal(&whom, self.world.now(), failure)) {
+            self.post.post(mail);
+        }
+    }
+}
