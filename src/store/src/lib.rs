@@ -20,7 +20,7 @@ use tidegate_domain::command::{Body, Bound, Direction, Mentions};
 use tidegate_domain::conversation::Conversation;
 use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
 
-pub use tidegate_domain::marks::Range;
+pub use tidegate_domain::marks::{Range, ReadMark};
 pub use unread::MOST_LOOKED_AT;
 
 /// Where a store takes the time from: retention, the dedupe window and expiry are its business.
@@ -56,14 +56,6 @@ pub enum Change {
     Nonce { app: AppId, nonce: Box<str>, until: Millis },
     /// A session token is void, though not expired.
     Revoked { token: [u8; 16], until: Millis },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ReadMark {
-    /// The last message read, by its time.
-    pub message_at: Millis,
-    /// When that was said.
-    pub read_at: Millis,
 }
 
 /// What one member has got and read of a conversation.

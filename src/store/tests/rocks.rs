@@ -395,12 +395,8 @@ fn what_was_acknowledged_survives_kill_9_and_nothing_is_half_there() {
     }
 }
 
-/// A limit on file sizes stands for the full disk: it needs neither root nor a disk.
-#[test]
-fn a_full_disk_refuses_loses_nothing_and_is_mended_by_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let limited = Some(r#"trap "" XFSZ; ulimit -f 1000; exec "$0" "$@""#);
-    let mut child = child(folder.path(), "fill", limited);
+/// A child that commits until a commit fails; then what was promised about it, here and after a restart.
+fn fails_and_is_mended_by_a_restart(folder: &Path, mut child: Child) {
     let mut said = String::new();
     child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(child.wait().unwrap().success() && said.contains("\ntold\n"), "{said}");
@@ -408,14 +404,36 @@ fn a_full_disk_refuses_loses_nothing_and_is_mended_by_a_restart() {
     let failed: u64 = said.lines().find_map(|line| line.strip_prefix("failed ")).unwrap().parse().unwrap();
     assert!(acknowledged.len() > 10, "{said}");
 
-    let store = open_grown(folder.path());
+    let store = open_grown(folder);
     assert!(store.recovered());
     assert_eq!(store.trouble(), None);
     for (worker, n, start) in acknowledged {
         assert!(commit_of(worker, n, start).iter().all(|change| is_there(&store, change)), "{n}");
     }
     let refused = commit_of(0, failed, 1);
-    assert!(!refused.iter().any(|change| is_there(&store, change)));
+    assert!(!refused.iter().any(|change| is_there(&store, change)), "what was refused came back");
     store.commit(&refused).unwrap();
     assert!(refused.iter().all(|change| is_there(&store, change)));
+}
+
+/// A limit on file sizes stands for the full disk: it needs neither root nor a disk.
+#[test]
+fn a_full_disk_refuses_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = child(folder.path(), "fill", Some(r#"trap "" XFSZ; ulimit -f 1000; exec "$0" "$@""#));
+    fails_and_is_mended_by_a_restart(folder.path(), child);
+}
+
+/// The worst case: the record of the refused commit is whole in the log.
+#[test]
+fn a_failed_sync_refuses_and_its_commit_does_not_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("fail_sync.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fail_sync.c");
+    // Where RocksDB was compiled there is a compiler.
+    let compiled = Process::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl").status();
+    assert!(compiled.unwrap().success());
+    let script = format!(r#"FAIL_SYNC_AFTER=20 LD_PRELOAD='{}' exec "$0" "$@""#, library.display());
+    let child = child(folder.path(), "fill", Some(&script));
+    fails_and_is_mended_by_a_restart(folder.path(), child);
 }
