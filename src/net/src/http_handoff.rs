@@ -48,7 +48,9 @@ impl std::fmt::Display for HttpGone {
 
 impl std::error::Error for HttpGone {}
 
-/// The way to an HTTP client's socket: bounded, and it wakes the reactor.
+/// The way to an HTTP client's socket: bounded, and it wakes the reactor. The connection closes when the last clone is
+/// dropped and what was queued is out.
+#[derive(Clone)]
 pub struct HttpSender {
     queue: Option<flume::Sender<Bytes>>,
     conn: ConnId,
@@ -61,12 +63,15 @@ impl HttpSender {
         (HttpSender { queue: Some(queue), conn, post }, rest)
     }
 
-    /// Queues a chunk; waits while the socket does not take more.
-    pub async fn send(&self, chunk: Bytes) -> Result<(), HttpGone> {
-        let Some(queue) = &self.queue else { return Err(HttpGone) };
-        queue.send_async(chunk).await.map_err(|_| HttpGone)?;
-        self.post.attend(self.conn);
-        Ok(())
+    /// Queues a chunk; resolves at once while there is room, else when the socket has taken more.
+    pub fn send(&self, chunk: Bytes) -> impl Future<Output = Result<(), HttpGone>> + Send + 'static {
+        let way = self.clone();
+        async move {
+            let Some(queue) = &way.queue else { return Err(HttpGone) };
+            queue.send_async(chunk).await.map_err(|_| HttpGone)?;
+            way.post.attend(way.conn);
+            Ok(())
+        }
     }
 
     /// Queues a chunk if there is room, and gives it back otherwise.
@@ -81,11 +86,19 @@ impl HttpSender {
             Err(flume::TrySendError::Disconnected(_)) => Err(HttpGone),
         }
     }
+
+    /// Queues a chunk, waiting for room; for threads.
+    pub fn send_blocking(&self, chunk: Bytes) -> Result<(), HttpGone> {
+        let Some(queue) = &self.queue else { return Err(HttpGone) };
+        queue.send(chunk).map_err(|_| HttpGone)?;
+        self.post.attend(self.conn);
+        Ok(())
+    }
 }
 
 impl Drop for HttpSender {
     fn drop(&mut self) {
-        // The reactor must see the queue's end when it looks.
+        // If this was the last, the reactor must find the queue's end when it looks.
         self.queue = None;
         self.post.attend(self.conn);
     }

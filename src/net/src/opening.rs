@@ -22,9 +22,9 @@ pub(crate) const TOO_LONG: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Larg
 pub(crate) const MALFORMED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
     Content-Type: text/plain\r\nContent-Length: 20\r\n\r\nThis is no HTTP/1.1.";
 pub(crate) const TLS_ONLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
-    Content-Type: text/plain\r\nContent-Length: 54\r\n\r\nThis port speaks TLS only: use https:// and wss:// URLs";
+    Content-Type: text/plain\r\nContent-Length: 55\r\n\r\nThis port speaks TLS only: use https:// and wss:// URLs";
 pub(crate) const NO_HTTP: &[u8] = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\
-    Content-Type: text/plain\r\nContent-Length: 28\r\n\r\nOnly WebSocket is served here";
+    Content-Type: text/plain\r\nContent-Length: 29\r\n\r\nOnly WebSocket is served here";
 
 /// What the first bytes say.
 #[derive(Debug, PartialEq, Eq)]

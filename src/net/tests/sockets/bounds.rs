@@ -1,0 +1,201 @@
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate_net::{Class, Mail, Options, SLOW_READER};
+use tungstenite::Message;
+
+use crate::support::*;
+
+#[test]
+fn a_slow_reader_is_closed_and_others_are_served() {
+    let server = serve(Options { outbox: 64 << 10, ..Options::default() });
+    let (slow, slow_conn) = server.tcp_client();
+    let (mut quick, quick_conn) = server.tcp_client();
+    let frame = Bytes::from(vec![1; 16 << 10]);
+    // More than the kernel's buffers on both sides take.
+    for _ in 0..2_000 {
+        server.deliver(&[(slow_conn, "slow"), (quick_conn, "quick")], frame.clone(), Class::Normal, None);
+        assert_eq!(quick.receive().len(), frame.len() + 7);
+    }
+    assert_eq!(server.door.closed(slow_conn).code, SLOW_READER.0);
+    assert_eq!(server.net.stats().slow_readers, 1);
+    quick.send(b"still here");
+    assert_eq!(quick.receive(), b"still here");
+    drop(slow);
+    eventually("it is forgotten", || server.net.stats().connections == 1);
+}
+
+#[test]
+fn droppable_traffic_goes_first_and_closes_nobody() {
+    let server = serve(Options { outbox: 64 << 10, ..Options::default() });
+    let (mut client, conn) = server.tcp_client();
+    let frame = Bytes::from(vec![1; 16 << 10]);
+    for _ in 0..1_000 {
+        server.deliver(&[(conn, "r")], frame.clone(), Class::RoomNormal, None);
+    }
+    server.deliver(&[(conn, "r")], "the last", Class::Normal, None);
+    eventually("mail is done", || server.net.stats().mailbox_depth == 0);
+    let stats = server.net.stats();
+    assert!(stats.dropped > 0 && stats.slow_readers == 0, "{stats:?}");
+    let mut heard = 0;
+    while client.receive() != with_peer(b"the last", "r") {
+        heard += 1;
+    }
+    assert_eq!(heard + stats.dropped, 1_000);
+}
+
+#[test]
+fn replies_are_not_bounded_by_the_outbox() {
+    let server = serve(Options { outbox: 1 << 10, ..Options::default() });
+    let (mut client, conn) = server.tcp_client();
+    let page = Bytes::from(vec![5; 8 << 20]);
+    server.mail(Mail::Reply { conn, frame: page.clone() });
+    server.mail(Mail::Reply { conn, frame: "after".into() });
+    assert_eq!(client.receive(), page);
+    assert_eq!(client.receive(), b"after");
+}
+
+#[test]
+fn out_of_credits_a_connection_is_not_read_until_some_come_back() {
+    let server = serve(Options { credits: 4, ..Options::default() });
+    let (mut client, conn) = server.tcp_client();
+    server.door.holds.store(true, SeqCst);
+    let words: Vec<String> = (0..40).map(|n| format!("word {n}")).collect();
+    let all: Vec<u8> = words.iter().flat_map(|word| framed(word.as_bytes())).collect();
+    client.0.write_all(&all).unwrap();
+    let taken = || server.door.frames(conn).len() - 1;
+    eventually("the credits are used up", || taken() == 4);
+    // Another connection is served meanwhile, which also gives the reactor time to read too much.
+    server.door.holds.store(false, SeqCst);
+    let (mut other, _) = server.tcp_client();
+    other.send(b"me too");
+    assert_eq!(other.receive(), b"me too");
+    assert_eq!(taken(), 4);
+
+    server.door.holds.store(true, SeqCst);
+    server.door.held.lock().unwrap().drain(..2).for_each(drop);
+    eventually("two more are taken", || taken() == 6);
+    server.door.holds.store(false, SeqCst);
+    server.door.held.lock().unwrap().clear();
+    for word in &words[6..] {
+        assert_eq!(client.receive(), word.as_bytes());
+    }
+    let frames: Vec<_> = server.door.frames(conn).split_off(1);
+    assert_eq!(frames, words);
+}
+
+#[test]
+fn credits_are_bounded_in_bytes_and_one_command_always_fits() {
+    let server = serve(Options { credit_bytes: 1000, ..Options::default() });
+    let (mut client, conn) = server.tcp_client();
+    server.door.holds.store(true, SeqCst);
+    for _ in 0..3 {
+        client.send(&[1; 5_000]);
+    }
+    let taken = || server.door.frames(conn).len() - 1;
+    for n in 1..=3 {
+        eventually("one is taken", || taken() == n);
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(taken(), n);
+        server.door.held.lock().unwrap().clear();
+    }
+}
+
+#[test]
+fn a_client_that_reads_no_replies_is_not_read_either() {
+    let server = serve(Options { outbox: 16 << 10, ..Options::default() });
+    let (client, conn) = server.tcp_client();
+    let writer = std::thread::spawn({
+        let mut stream = client.0.try_clone().unwrap();
+        move || (0..3_000).for_each(|_| stream.write_all(&framed(&[3; 16 << 10])).unwrap())
+    });
+    let taken = || server.door.frames(conn).len();
+    let mut last = 0;
+    eventually("it stands still", || {
+        std::thread::sleep(Duration::from_millis(150));
+        std::mem::replace(&mut last, taken()) == taken()
+    });
+    assert!(last < 3_000, "all were read");
+    let mut client = client;
+    for _ in 0..3_000 {
+        assert_eq!(client.receive().len(), 16 << 10);
+    }
+    writer.join().unwrap();
+}
+
+#[test]
+fn mailboxes_are_bounded_and_tell_of_room() {
+    let server = serve(Options { mailbox: 8, reactors: 2, ..Options::default() });
+    let told = Arc::new(AtomicUsize::new(0));
+    server.mailbox.on_room(Arc::new({
+        let told = told.clone();
+        move || {
+            told.fetch_add(1, SeqCst);
+        }
+    }));
+    assert!(!server.mailbox.reserve(9));
+    assert!(server.mailbox.reserve(5));
+    assert!(!server.mailbox.reserve(4));
+    assert!(server.mailbox.reserve(3));
+    assert!(!server.mailbox.reserve(1));
+    server.mailbox.give_back(7);
+    assert!(told.load(SeqCst) >= 1);
+    let (_client, conn) = server.tcp_client();
+    server.mailbox.push(&mut vec![Mail::Reply { conn, frame: "x".into() }]);
+    eventually("all room is back", || server.net.stats().mailbox_depth == 0);
+}
+
+#[test]
+fn connections_past_the_bound_are_turned_away() {
+    let server = serve(Options { max_connections: 2, ..Options::default() });
+    let (first, _) = server.tcp_client();
+    let (_second, _) = server.tcp_client();
+    assert_eq!(Framed(connect(server.tcp)).try_receive(), None);
+    assert_eq!(server.net.stats().turned_away, 1);
+    drop(first);
+    eventually("there is room again", || server.net.stats().connections == 1);
+    server.tcp_client();
+}
+
+#[test]
+fn silence_and_a_missing_login_have_their_codes() {
+    let (idle, login) = (Duration::from_millis(300), Duration::from_millis(150));
+    let server = serve(Options { idle_timeout: idle, login_timeout: login, ..Options::default() });
+    let code = |mut client: tungstenite::WebSocket<std::net::TcpStream>| loop {
+        match client.read().unwrap() {
+            Message::Close(Some(close)) => return (u16::from(close.code), close.reason.to_string()),
+            _ => continue,
+        }
+    };
+    let without_session = websocket(connect(server.http), BINARY);
+    assert_eq!(code(without_session), (4108, "LOGIN_TIMEOUT".into()));
+
+    let with_session = websocket(connect(server.http), BINARY);
+    let (conn, _) = server.door.opened(1);
+    server.mail(Mail::LoggedIn { conn, peer: name(1) });
+    assert_eq!(code(with_session), (4107, "READ_TIMEOUT".into()));
+    assert_eq!(server.door.closed(conn).code, 4107);
+
+    let mut with_heartbeats = websocket(connect(server.http), BINARY);
+    let (conn, _) = server.door.opened(2);
+    server.mail(Mail::Alive { conn });
+    for _ in 0..6 {
+        with_heartbeats.send(Message::Ping("".into())).unwrap();
+        assert_eq!(with_heartbeats.read().unwrap(), Message::Pong("".into()));
+        std::thread::sleep(idle / 3);
+    }
+    with_heartbeats.send(binary("still here")).unwrap();
+    assert_eq!(with_heartbeats.read().unwrap(), binary("still here"));
+}
+
+#[test]
+fn a_handshake_that_never_ends_is_dropped() {
+    let server = serve(Options { handshake_timeout: Duration::from_millis(100), ..Options::default() });
+    let mut slow = connect(server.http);
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: ").unwrap();
+    assert_eq!(Framed(slow).try_receive(), None);
+    eventually("it is forgotten", || server.net.stats().connections == 0);
+}

@@ -1,0 +1,113 @@
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tidegate_net::{Class, Mail, Options, Recipient};
+
+use crate::support::*;
+
+#[test]
+fn a_delivery_reaches_each_recipient_with_its_own_name() {
+    let server = serve(Options { reactors: 3, ..Options::default() });
+    let mut clients: Vec<_> = (0..30).map(|_| server.tcp_client()).collect();
+    let to = clients.iter().enumerate().map(|(n, (_, conn))| Recipient { conn: *conn, peer: name(n) }).collect();
+    let frame = Bytes::from(vec![9; 5_000]);
+    server.mail(Mail::Deliver {
+        to,
+        frame: frame.clone(),
+        class: Class::Normal,
+        later_for: None,
+        delay: Duration::ZERO,
+        since_ns: 1,
+    });
+    for (n, (client, _)) in clients.iter_mut().enumerate() {
+        assert_eq!(client.receive(), with_peer(&frame, &name(n)));
+    }
+    eventually("all is counted", || {
+        let stats = server.net.stats();
+        stats.mailbox_depth == 0 && stats.delivery_ns.iter().map(|(_, n)| n).sum::<u64>() == 30
+    });
+}
+
+#[test]
+fn what_a_command_caused_leaves_after_its_reply_and_keeps_its_place() {
+    let server = serve(Options::default());
+    let (mut own, conn) = server.tcp_client();
+    let (mut other, other_conn) = server.tcp_client();
+    server.deliver(&[(conn, "a"), (other_conn, "b")], "caused", Class::Normal, Some(conn));
+    server.deliver(&[(conn, "a")], "next", Class::Normal, None);
+    let sent = Instant::now();
+    server.mail(Mail::Reply { conn, frame: "reply".into() });
+    assert_eq!(other.receive(), with_peer(b"caused", "b"));
+    assert_eq!(own.receive(), b"reply");
+    assert_eq!(own.receive(), with_peer(b"caused", "a"));
+    assert!(sent.elapsed() >= tidegate_net::AFTER_REPLY / 2, "it came with the reply");
+    assert_eq!(own.receive(), with_peer(b"next", "a"));
+}
+
+#[test]
+fn a_delayed_delivery_waits() {
+    let server = serve(Options::default());
+    let (mut client, conn) = server.tcp_client();
+    let delay = Duration::from_millis(60);
+    let start = Instant::now();
+    let to = vec![Recipient { conn, peer: name(1) }];
+    server.mail(Mail::Deliver { to, frame: "late".into(), class: Class::Notice, later_for: None, delay, since_ns: 0 });
+    assert_eq!(client.receive(), with_peer(b"late", "client-1"));
+    assert!(start.elapsed() >= delay - Duration::from_millis(2), "{:?}", start.elapsed());
+}
+
+#[test]
+fn broadcasts_reach_every_member_in_order() {
+    let server = serve(Options { reactors: 2, mailbox: 64, ..Options::default() });
+    let mut clients: Vec<_> = (0..100).map(|_| server.tcp_client()).collect();
+    // Two sessions on each connection.
+    for (n, (_, conn)) in clients.iter().enumerate() {
+        server.mail(Mail::Join { group: 5, conn: *conn, peer: name(n) });
+        server.mail(Mail::Join { group: 5, conn: *conn, peer: name(n + 1000) });
+    }
+    let broadcast = |text: String, except, later_for| {
+        let frame = text.into();
+        server.mail(Mail::Broadcast { group: 5, frame, class: Class::RoomNormal, except, later_for, since_ns: 0 });
+    };
+    for n in 0..200 {
+        broadcast(format!("message {n}"), None, None);
+    }
+    for (n, (client, _)) in clients.iter_mut().enumerate() {
+        let mut heard = [Vec::new(), Vec::new()];
+        for _ in 0..400 {
+            let frame = client.receive();
+            let of_second = frame.ends_with(name(n + 1000).as_bytes());
+            heard[usize::from(of_second)].push(frame);
+        }
+        for (which, heard) in heard.into_iter().enumerate() {
+            let peer = name(n + 1000 * which);
+            let expected: Vec<_> = (0..200).map(|m| with_peer(format!("message {m}").as_bytes(), &peer)).collect();
+            assert_eq!(heard, expected);
+        }
+    }
+
+    server.mail(Mail::Leave { group: 5, conn: clients[0].1, peer: name(0) });
+    server.mail(Mail::LeaveAll { conn: clients[1].1, peer: name(1) });
+    drop(clients.remove(2));
+    broadcast("last".into(), Some(name(3)), None);
+    assert_eq!(clients[0].0.receive(), with_peer(b"last", "client-1000"));
+    assert_eq!(clients[1].0.receive(), with_peer(b"last", "client-1001"));
+    assert_eq!(clients[2].0.receive(), with_peer(b"last", "client-1003"));
+    broadcast("for nobody here".into(), None, None);
+    eventually("all is done", || server.net.stats().mailbox_depth == 0);
+}
+
+#[test]
+fn mail_for_those_who_left_goes_nowhere() {
+    let server = serve(Options::default());
+    let (client, conn) = server.tcp_client();
+    drop(client);
+    server.door.closed(conn);
+    server.deliver(&[(conn, "a")], "news", Class::Normal, None);
+    server.mail(Mail::Reply { conn, frame: "reply".into() });
+    server.mail(Mail::Join { group: 1, conn, peer: name(1) });
+    // Another one in its place hears nothing of it.
+    let (mut next, next_conn) = server.tcp_client();
+    server.deliver(&[(next_conn, "b")], "own news", Class::Normal, None);
+    assert_eq!(next.receive(), with_peer(b"own news", "b"));
+}
