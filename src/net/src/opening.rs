@@ -122,7 +122,8 @@ pub(crate) fn request(bytes: &[u8], from: IpAddr, options: &Options) -> Request 
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     let used = match parsed.parse(bytes) {
-        Ok(httparse::Status::Complete(used)) => used,
+        Ok(httparse::Status::Complete(used)) if used <= LONGEST_HEAD => used,
+        Ok(httparse::Status::Complete(_)) => return Request::TooLong,
         Ok(httparse::Status::Partial) if bytes.len() < LONGEST_HEAD => return Request::More,
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => return Request::TooLong,
         Err(_) => return Request::Malformed,

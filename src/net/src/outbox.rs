@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use tidegate_domain::ids::ClientId;
+use tidegate_protocol::encode::{append_peer, peer_len};
 use tidegate_protocol::frame::websocket::{Opcode, write};
 use tidegate_protocol::frame::{base64, tcp};
 
@@ -325,15 +326,4 @@ impl Parts {
         }
         (slices, count)
     }
-}
-
-/// `peerId` as protobuf bytes: field 4, length-delimited; valid at the end of any `GenericCommand`.
-fn append_peer(out: &mut Vec<u8>, peer: &str) {
-    out.push(4 << 3 | 2);
-    out.extend_from_slice(&tcp::prefix(peer.len()));
-    out.extend_from_slice(peer.as_bytes());
-}
-
-fn peer_len(peer: &str) -> usize {
-    1 + tcp::prefix(peer.len()).len() + peer.len()
 }

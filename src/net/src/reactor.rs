@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::mem;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -123,7 +124,7 @@ impl Reactor {
                         }
                         if event.is_readable() || event.is_read_closed() || event.is_error() {
                             let thorough = event.is_read_closed() || event.is_error();
-                            conn.readable(thorough, &mut self.cx);
+                            read(conn, thorough, &mut self.cx);
                         }
                         if conn.dead {
                             let id = conn.id;
@@ -219,7 +220,7 @@ impl Reactor {
             if matches!(conn.speaks, Speaks::Http(_)) {
                 conn.touch(&mut self.cx);
             }
-            conn.readable(true, &mut self.cx);
+            read(conn, true, &mut self.cx);
             if conn.dead {
                 self.bury(id);
             }
@@ -384,6 +385,18 @@ impl Reactor {
             conn.dead = true;
             self.bury(id);
         }
+    }
+}
+
+/// Reads from a connection. A panic there (a parser's, the door's) costs that connection and no other.
+fn read(conn: &mut Conn, thorough: bool, cx: &mut Context) {
+    let id = conn.id;
+    // What a panic may leave half done is the connection, which is dropped, and the buffers, which are made anew.
+    let read = panic::catch_unwind(AssertUnwindSafe(|| conn.readable(thorough, cx)));
+    if read.is_err() {
+        log::error!("{id}: reading from it panicked; it is closed");
+        cx.raw = vec![0; READ_BUFFER];
+        conn.broken(cx);
     }
 }
 

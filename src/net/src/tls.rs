@@ -68,7 +68,7 @@ impl Tls {
                 // Early data is not offered, so its state is never met; the rest wait for more input.
                 Ok(_) => waits = true,
                 Err(error) => {
-                    self.take_alert();
+                    self.take_alert(&mut input[used..]);
                     return Err(error);
                 }
             }
@@ -82,19 +82,13 @@ impl Tls {
         }
     }
 
-    /// After an error: the alert that tells the client why.
-    fn take_alert(&mut self) {
-        // One alert and its transmission; the bound only guards against a state that never ends.
-        for _ in 0..8 {
-            match self.session.process_tls_records(&mut []).state {
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    if encode(&mut self.out, |out| data.encode(out)).is_err() {
-                        return;
-                    }
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                _ => return,
-            }
+    /// After an error: the alert that tells the client why. Asked once and with the input that failed, for the session
+    /// remembers places in it; what it says besides no longer matters.
+    fn take_alert(&mut self, input: &mut [u8]) {
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) = self.session.process_tls_records(input).state
+            && let Err(error) = encode(&mut self.out, |out| data.encode(out))
+        {
+            log::debug!("an alert could not be encoded: {error}");
         }
     }
 

@@ -146,7 +146,7 @@ fn broken_records_get_an_alert() {
     let pki = pki();
     let server = serve(Options { tls: Some(pki.server.clone()), ..Options::default() });
     let mut client = connect(server.tcp);
-    client.write_all(&[0x16, 3, 1, 0, 5, 9, 9, 9, 9, 9]).unwrap();
+    client.write_all(&[0x16, 3, 1, 0, 6, 1, 0, 0, 2, 9, 9]).unwrap();
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).unwrap();
     assert_eq!(answer.first(), Some(&0x15), "{answer:?}");
