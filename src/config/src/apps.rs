@@ -11,8 +11,8 @@ use tidegate_domain::hook::HookEvent;
 use tidegate_domain::ids::AppId;
 
 use crate::diagnostic::{Report, Span};
-use crate::form::{Chosen, kind};
 use crate::section::{Entry, Section};
+use crate::value::{Chosen, kind};
 
 /// The development app's keys stand in public: whoever listens beyond loopback must have others.
 pub const DEVELOPMENT_KEY: &str = "development-only-app-key";
@@ -52,7 +52,6 @@ pub(crate) fn read(entry: &Entry<'_>, report: &mut Report) -> Vec<Placed> {
 
 /// The elements of `[[name]]`, complaining of whatever else it is.
 fn tables<'d>(entry: &Entry<'d>, kind: &'static str, place: &str, report: &mut Report) -> Vec<Section<'d>> {
-    let header = place.split('[').next().unwrap_or(place).to_owned() + if kind == "app" { "" } else { ".webhook" };
     let (reason, span) = match entry.value {
         DeValue::Array(array) => match not_a_table(array) {
             None => return elements(array, kind, place),
@@ -61,8 +60,8 @@ fn tables<'d>(entry: &Entry<'d>, kind: &'static str, place: &str, report: &mut R
         DeValue::Table(_) => ("this is one table, not a list of them".to_owned(), entry.name_span.clone()),
         other => (format!("this is {}", self::kind(other)), entry.span.clone()),
     };
-    let help = format!("write [[{header}]], with two brackets, above each one's keys");
-    report.error(format!("`{header}` takes a list of tables")).at(span, reason).help(help);
+    let help = format!("write [[{kind}]], with two brackets, above each one's keys");
+    report.error(format!("`{kind}` takes a list of tables")).at(span, reason).help(help);
     match entry.value {
         DeValue::Table(table) => vec![Section::new(kind, place, entry.name_span.clone(), table)],
         _ => Vec::new(),

@@ -10,7 +10,7 @@ use tidegate_engine::Topology;
 
 use crate::apps::{DEVELOPMENT_KEY, DEVELOPMENT_MASTER_KEY};
 use crate::diagnostic::Diagnostic;
-use crate::form::Sync;
+use crate::value::Sync;
 
 /// All that a `pipeline.toml` says, defaults filled in. `Debug` shows no secret.
 #[derive(Debug, Clone)]

@@ -143,11 +143,13 @@ pub fn render_all(diagnostics: &[Diagnostic], colours: bool) -> String {
 pub(crate) struct Report {
     pub(crate) source: Arc<Source>,
     diagnostics: Vec<Diagnostic>,
+    /// Lines of which enough is said by the first so many diagnostics.
+    hushed: Vec<usize>,
 }
 
 impl Report {
     pub(crate) fn new(name: &str, text: String) -> Self {
-        Report { source: Arc::new(Source { name: name.into(), text }), diagnostics: Vec::new() }
+        Report { source: Arc::new(Source { name: name.into(), text }), diagnostics: Vec::new(), hushed: Vec::new() }
     }
 
     pub(crate) fn error(&mut self, title: impl Into<String>) -> &mut Diagnostic {
@@ -164,12 +166,20 @@ impl Report {
         &mut self.diagnostics[at]
     }
 
+    /// Keeps what was said so far, and drops what will yet be said of the same lines.
+    pub(crate) fn hush(&mut self) {
+        self.hushed = self.diagnostics.iter().map(|d| d.position().map_or(0, |(line, _)| line)).collect();
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|d| d.severity == Severity::Error)
     }
 
     /// In the order of the file; what has no place in it comes last.
     pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
+        let mut said = self.diagnostics.split_off(self.hushed.len().min(self.diagnostics.len()));
+        said.retain(|d| d.position().is_none_or(|(line, _)| !self.hushed.contains(&line)));
+        self.diagnostics.append(&mut said);
         self.diagnostics.sort_by_key(Diagnostic::offset);
         self.diagnostics
     }

@@ -82,8 +82,8 @@ pub(crate) const SECTIONS: &[SectionHead] = &[
     },
     SectionHead {
         name: "app.signature",
-        header: "signature = { … } of an [[app]]",
-        meaning: "Which actions need a signature made with the app's master key. `off`: ignored; `optional`: checked when present; \
+        header: "signature = { … }",
+        meaning: "In an `[[app]]`: which actions need a signature made with the app's master key. `off`: ignored; `optional`: checked when present; \
                   `required`.",
     },
     SectionHead {
@@ -320,7 +320,7 @@ pub(crate) const KEYS: &[Key] = &[
         "stages",
         "in_flight",
         count(1, 65_536),
-        Absent("256 for hook, 64 for push"),
+        Absent("256 for hook"),
         "Calls to the outside at once, over all apps; only for modules that make them",
     ),
     key("pools", "workers", count(1, 1024), Value("2"), "Threads"),

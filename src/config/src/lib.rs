@@ -6,6 +6,7 @@
 //!
 //! Start reading at [`load`]; `keys.rs` is the table of all keys.
 
+mod address;
 mod apps;
 mod catalogue;
 mod config;
@@ -20,15 +21,20 @@ mod pipeline;
 mod problems;
 mod reference;
 mod section;
+mod syntax;
+mod units;
+mod value;
+mod words;
 
 pub use apps::{DEVELOPMENT_KEY, DEVELOPMENT_MASTER_KEY, new_app};
 pub use catalogue::{ModuleCatalogue, ModuleEntry};
 pub use config::{Config, Journeys, Listen, Memory, Net, Store, Tls, development_keys_exposed};
 pub use diagnostic::{Diagnostic, Severity, Span, render_all};
-pub use form::Sync;
+
 pub use graph::{Format, graph};
 pub use load::load;
 pub use reference::reference;
+pub use value::Sync;
 
 /// What holds without a file: the repository's `pipeline.toml`.
 pub const DEFAULT: &str = include_str!("../../../pipeline.toml");

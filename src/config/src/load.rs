@@ -12,12 +12,14 @@ use crate::apps;
 use crate::catalogue::ModuleCatalogue;
 use crate::config::{Config, Journeys, Listen, Memory, Net, Store, Tls, beyond_loopback, has_development_keys};
 use crate::diagnostic::{Diagnostic, Report, Severity};
-use crate::form::{Sync, closest, kind};
 use crate::keys::SECTIONS;
 use crate::mask::mask;
 use crate::pipeline;
 use crate::problems;
 use crate::section::{Entry, Section, entries};
+use crate::syntax;
+use crate::value::{Sync, kind};
+use crate::words::closest;
 
 /// Reads a file. `file_name` is for people; `catalogue` tells what the modules declare. An error is the whole list of
 /// complaints, warnings included, in the order of the file; a good file's warnings are in `Config::warnings`.
@@ -26,14 +28,18 @@ pub fn load(text: &str, file_name: &str, catalogue: &ModuleCatalogue) -> Result<
     let root = root.get_ref();
     let broken = !syntax.is_empty();
     let mut report = Report::new(file_name, mask(text, root, broken));
-    syntax_errors(&syntax, text, &mut report);
+    syntax::explain(&syntax, text, root, &mut report);
+    report.hush();
 
     let find = |name: &str| entries(root).into_iter().find(|entry| entry.name == name);
     let section = |name: &'static str, report: &mut Report| match find(name) {
         Some(entry) => Section::of(name, name, &entry, report),
         None => Section::absent(name, name),
     };
-    unknown_sections(root, &mut report);
+    // Below a broken header, keys stand where they do not belong.
+    if !broken {
+        unknown_sections(root, &mut report);
+    }
     let listen_section = section("listen", &mut report);
     let listen = listen(&listen_section, &mut report);
     let net_section = section("net", &mut report);
@@ -80,38 +86,6 @@ pub fn load(text: &str, file_name: &str, catalogue: &ModuleCatalogue) -> Result<
     }
     config.warnings = diagnostics.into_iter().filter(|d| d.severity() == Severity::Warning).collect();
     Ok(config)
-}
-
-/// What the parser says, with help for what people write most often.
-fn syntax_errors(errors: &[toml::de::Error], text: &str, report: &mut Report) {
-    let mut last_line = None;
-    for error in errors {
-        let span = error.span().unwrap_or(text.len()..text.len());
-        let start = span.start.min(text.len());
-        // One slip often makes several errors; the first of a line says it.
-        let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count();
-        if last_line == Some(line) {
-            continue;
-        }
-        last_line = Some(line);
-        let said = error.message().replace('\n', " ");
-        let (title, reason) = match said.split_once(", ") {
-            Some((what, expected)) => (what.to_owned(), expected.to_owned()),
-            None => (said.clone(), "here".to_owned()),
-        };
-        let title = match title.as_str() {
-            "duplicate key" => "the same key or table twice".to_owned(),
-            _ => format!("not TOML: {title}"),
-        };
-        let help = if said.contains("duplicate key") {
-            "keep one of the two"
-        } else if said.contains("string values must be quoted") {
-            "put text between quotes: key = \"value\""
-        } else {
-            "a line is `key = value`, `[table]` or `[[list of tables]]`; text stands between quotes, `#` begins a comment"
-        };
-        report.error(title).at(span, reason).help(help);
-    }
 }
 
 fn unknown_sections(root: &DeTable<'_>, report: &mut Report) {
@@ -200,16 +174,21 @@ fn same_port(listen: &Listen, section: &Section<'_>, report: &mut Report) {
     };
     for (at, (name, address)) in addresses.iter().enumerate() {
         for (earlier, taken) in &addresses[..at] {
-            if let (Some(address), Some(taken), Some(span)) = (address, taken, section.span_of(name))
-                && clash(*address, *taken)
-            {
-                let shown = section.entry(earlier).map(|entry| entry.span).unwrap_or(span.clone());
-                report
-                    .error(format!("`listen.{name}` and `listen.{earlier}` want the same port"))
-                    .at(span, format!("port {} again", address.port()))
-                    .see(shown, format!("taken by `{earlier}`"))
-                    .help("give each a port of its own; HTTP and WebSocket share one by themselves");
+            let (Some(address), Some(taken)) = (address, taken) else { continue };
+            if !clash(*address, *taken) {
+                continue;
             }
+            // What stands in the file is wrong, rather than a default.
+            let (wrong, other) = if section.entry(name).is_some() { (name, earlier) } else { (earlier, name) };
+            let complaint = report.error(format!("`listen.{name}` and `listen.{earlier}` want the same port"));
+            let port = address.port();
+            if let Some(span) = section.span_of(wrong) {
+                complaint.at(span, format!("port {port} is that of `{other}`, too"));
+            }
+            if let Some(entry) = section.entry(other) {
+                complaint.see(entry.span, "taken here");
+            }
+            complaint.help("give each a port of its own; HTTP and WebSocket share one by themselves");
         }
     }
 }
@@ -237,7 +216,7 @@ fn net(section: &Section<'_>, report: &mut Report) -> Net {
         report
             .error("`net.credit_bytes` is less than `net.max_frame`")
             .at(span, "the longest command would never have credit")
-            .help("give a connection credit for one longest command at least");
+            .help(format!("write `credit_bytes = \"{}\"` or more", crate::units::size(net.max_frame as u64)));
     }
     // SDKs send a heartbeat each 180 s: a shorter time-out closes clients that are well.
     if net.idle_timeout.as_secs() < 200

@@ -16,6 +16,7 @@ pub(crate) fn mask(text: &str, root: &DeTable<'_>, broken: bool) -> String {
     if broken {
         spans.extend(likely(text));
     }
+    spans.extend(in_urls(text));
     let mut bytes = text.as_bytes().to_vec();
     for span in spans {
         for byte in bytes.get_mut(span).unwrap_or_default() {
@@ -57,9 +58,20 @@ fn likely(text: &str) -> Vec<Span> {
         let name = text[..at].trim_end_matches([' ', '\t', '"', '\'']);
         let before = name.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
         if secret(&name[before.len()..]) {
-            let end = text[at..].find('\n').map_or(text.len(), |length| at + length);
-            spans.push(at + 1..end);
+            let value = text.len() - text[at + 1..].trim_start_matches([' ', '\t']).len();
+            let end = text[value..].find('\n').map_or(text.len(), |length| value + length);
+            spans.push(value..end);
         }
     }
     spans
+}
+
+/// What stands between `://` and `@`, a name and password.
+fn in_urls(text: &str) -> Vec<Span> {
+    let starts = text.match_indices("://").map(|(at, scheme)| at + scheme.len());
+    let spans = starts.filter_map(|start| {
+        let end = text[start..].find(['"', '\'', ' ', '\n']).map_or(text.len(), |length| start + length);
+        text[start..end].rfind('@').map(|at| start..start + at)
+    });
+    spans.collect()
 }

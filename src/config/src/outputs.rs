@@ -7,9 +7,10 @@ use tidegate_engine::{Output, OutputKind};
 use toml::de::DeValue;
 
 use crate::catalogue::{ModuleCatalogue, ModuleEntry};
-use crate::diagnostic::Report;
-use crate::form::{closest, kind};
+use crate::diagnostic::{Report, Span};
 use crate::section::{Entry, Section, entries};
+use crate::value::kind;
+use crate::words::closest;
 
 /// What outputs are bound with.
 pub(crate) struct Bindings<'a> {
@@ -22,6 +23,64 @@ pub(crate) struct Bindings<'a> {
     pub(crate) complained: Vec<(String, String)>,
     /// Whether a stage's outputs, or where one goes, are not known: then nor is what leads where.
     pub(crate) lost: bool,
+    missing: Vec<Missing>,
+}
+
+/// Why a file with some stages lacks others.
+pub(crate) const ALL_OF_THEM: &str = "a file with a stage names all of them, and needs no more than their headers";
+
+/// A stage that outputs go to by default, and that the file does not have.
+struct Missing {
+    stage: &'static str,
+    /// Where and why it is needed.
+    needs: Vec<(Span, String)>,
+    /// Stage and output that can do without.
+    optional: Vec<(String, &'static str)>,
+}
+
+impl<'a> Bindings<'a> {
+    pub(crate) fn new(
+        names: &'a [String],
+        whole: bool,
+        catalogue: &'a ModuleCatalogue,
+        report: &'a mut Report,
+    ) -> Self {
+        Bindings { names, whole, catalogue, report, complained: Vec::new(), lost: false, missing: Vec::new() }
+    }
+
+    /// Complains of each missing stage once, whoever needs it. Returns `complained` and `lost`.
+    pub(crate) fn finish(self) -> (Vec<(String, String)>, bool) {
+        for Missing { stage, needs, optional } in self.missing {
+            let without: Vec<_> =
+                optional.iter().map(|(stage, name)| format!("`{name} = \"none\"` in [stages.{stage}]")).collect();
+            let without = match without.len() == needs.len() {
+                true => format!("; or do without it by {}", without.join(" and ")),
+                false => String::new(),
+            };
+            let complaint = self.report.error(format!("the stage `{stage}` is missing"));
+            complaint.help(format!("add a line [stages.{stage}]: {ALL_OF_THEM}{without}"));
+            let mut needs = needs.into_iter();
+            if let Some((span, why)) = needs.next() {
+                complaint.at(span, why);
+            }
+            for (span, why) in needs {
+                complaint.see(span, why);
+            }
+        }
+        (self.complained, self.lost)
+    }
+
+    fn misses(&mut self, stage: &'static str, span: Span, by: &str, output: &Output) {
+        let at = self.missing.iter().position(|missing| missing.stage == stage).unwrap_or_else(|| {
+            self.missing.push(Missing { stage, needs: Vec::new(), optional: Vec::new() });
+            self.missing.len() - 1
+        });
+        let missing = &mut self.missing[at];
+        missing.needs.push((span, format!("its output `{}` goes there", output.name)));
+        if is_optional(output) {
+            missing.optional.push((by.to_owned(), output.name));
+        }
+    }
 }
 
 /// The outputs of one stage while they are read.
@@ -54,15 +113,17 @@ pub(crate) fn read(
             }
         },
     };
+    let mut misspelled = Vec::new();
     for entry in &written {
         if !outputs.open.iter().any(|output| output.name == entry.name) {
-            outputs.unknown(entry, bind);
+            misspelled.extend(outputs.unknown(entry, bind));
         }
     }
     let mut bound = Vec::new();
     for output in &outputs.open {
         let target = match (written.iter().find(|entry| entry.name == output.name), &to) {
             (Some(entry), _) => outputs.written(output, entry, bind),
+            (None, _) if misspelled.contains(&output.name) => outputs.recover(output, None, bind),
             (None, Some(to)) => outputs.left_out(output, to, bind),
             (None, None) => outputs.usual(output, section, bind),
         };
@@ -111,10 +172,12 @@ impl Outputs<'_> {
             .help(help);
     }
 
-    fn unknown(&self, entry: &Entry<'_>, bind: &mut Bindings<'_>) {
+    /// Returns the output that was probably meant.
+    fn unknown(&self, entry: &Entry<'_>, bind: &mut Bindings<'_>) -> Option<&'static str> {
         let sink = self.module.outputs.iter().any(|output| output.name == entry.name);
         let names: Vec<_> = self.open.iter().map(|output| output.name).collect();
-        let help = match (closest(entry.name, names.iter().copied()), names.as_slice()) {
+        let near = closest(entry.name, names.iter().copied());
+        let help = match (near, names.as_slice()) {
             _ if sink => "take it out: it always goes to the sockets".to_owned(),
             (Some(near), _) => format!("did you mean `{near}`?"),
             (None, []) => format!("take it out: {} has no outputs", self.module.name),
@@ -125,13 +188,14 @@ impl Outputs<'_> {
             .error(format!("`{}` has no output `{}` to bind", self.place, entry.name.escape_debug()))
             .at(entry.name_span.clone(), reason)
             .help(help);
+        near
     }
 
     /// A binding that stands in the file.
     fn written(&self, output: &Output, entry: &Entry<'_>, bind: &mut Bindings<'_>) -> Option<(String, String)> {
         let place = self.place;
         let name = output.name;
-        let none = if is_optional(output) { format!(", or write `{name} = \"none\"`") } else { String::new() };
+        let none = if is_optional(output) { format!(", or `{name} = \"none\"`") } else { String::new() };
         let DeValue::String(target) = entry.value else {
             bind.report
                 .error(format!("`{place}.to.{name}` takes the name of a stage"))
@@ -187,25 +251,16 @@ impl Outputs<'_> {
         {
             return Some((name.to_owned(), target.to_owned()));
         }
-        if bind.whole {
-            let (reason, help) = match target {
-                None => ("no `to` here".to_owned(), format!("write `to = {{ {name} = \"STAGE\" }}`")),
-                Some(target) => (
-                    format!("goes to `{target}`, and there is no [stages.{target}]"),
-                    match is_optional(output) {
-                        true => {
-                            format!("add a line [stages.{target}], or bind it here with `{name} = \"none\"` in a `to`")
-                        }
-                        false => format!(
-                            "add a line [stages.{target}]: a file with a stage names all of them, and their keys may be left out"
-                        ),
-                    },
-                ),
-            };
-            bind.report
-                .error(format!("output `{name}` of `{}` is bound to no stage", self.place))
-                .at(section.span.clone().unwrap_or(0..0), reason)
-                .help(help);
+        let span = section.span.clone().unwrap_or(0..0);
+        match target {
+            _ if !bind.whole => {}
+            Some(target) => bind.misses(target, span, self.stage, output),
+            None => {
+                bind.report
+                    .error(format!("output `{name}` of `{}` is bound to no stage", self.place))
+                    .at(span, "no `to` here")
+                    .help(format!("write `to = {{ {name} = \"STAGE\" }}`"));
+            }
         }
         self.recover(output, None, bind)
     }

@@ -9,10 +9,11 @@ use toml::de::DeValue;
 use crate::catalogue::ModuleCatalogue;
 use crate::config::Net;
 use crate::diagnostic::Report;
-use crate::form::{self, Chosen, closest};
 use crate::outputs::{self, Bindings};
 use crate::problems;
 use crate::section::{Entry, Section, entries};
+use crate::value::{self, Chosen};
+use crate::words::{self, closest};
 
 /// What a file says of its pipeline.
 pub(crate) struct Tables<'a, 'd> {
@@ -45,6 +46,8 @@ pub(crate) struct File<'a, 'd> {
     pub(crate) complained: Vec<(String, String)>,
     /// Whether it is not known what leads where.
     pub(crate) lost: bool,
+    /// Whether each stage's pool is known.
+    pub(crate) pools_known: bool,
 }
 
 pub(crate) fn read(tables: &Tables<'_, '_>, net: &Net, catalogue: &ModuleCatalogue, report: &mut Report) -> Pipeline {
@@ -54,26 +57,28 @@ pub(crate) fn read(tables: &Tables<'_, '_>, net: &Net, catalogue: &ModuleCatalog
             tables.default_stages.iter().flat_map(|entry| named_tables("stages", entry, report)).map(builtin).collect()
         }
     };
+    // A file whose stages are no tables says nothing of what is missing.
+    let whole = tables.whole && tables.stages.as_ref().is_none_or(|entry| entry.value.is_table());
+    let sections = under_their_names(sections, catalogue, report);
     let names: Vec<String> = sections.iter().map(|(name, _)| name.clone()).collect();
     let mut in_flight = Vec::new();
     let mut stages = Vec::new();
-    let mut bind =
-        Bindings { names: &names, whole: tables.whole, catalogue, report, complained: Vec::new(), lost: false };
+    let mut bind = Bindings::new(&names, whole, catalogue, report);
     for (name, section) in sections {
         stages.push(read_stage(name, section, &mut in_flight, &mut bind));
     }
-    let (complained, lost) = (bind.complained, bind.lost);
+    let (complained, lost) = bind.finish();
     let pools: Vec<_> = tables.pools.iter().flat_map(|entry| named_tables("pools", entry, report)).collect();
     let pools: Vec<_> = pools.into_iter().map(|(name, section)| read_pool(name, section, report)).collect();
-    known_pools(&stages, &pools, report);
-    let entry_known = known_entry(tables, net, &names, report);
+    let pools_known = known_pools(&stages, &pools, report);
+    let entry_known = whole && known_entry(tables, net, &names, report);
 
     let topology = Topology {
         stages: stages.iter().map(|placed| placed.settings.clone()).collect(),
         pools: pools.iter().map(|placed| placed.settings.clone()).collect(),
     };
-    if tables.whole && entry_known {
-        let file = File { stages: &stages, pools: &pools, catalogue, complained, lost };
+    if entry_known {
+        let file = File { stages: &stages, pools: &pools, catalogue, complained, lost, pools_known };
         problems::explain(&topology, &net.to, &file, report);
     }
     Pipeline { topology, in_flight }
@@ -88,13 +93,14 @@ fn named_tables<'d>(kind: &'static str, entry: &Entry<'d>, report: &mut Report) 
     let DeValue::Table(table) = entry.value else {
         report
             .error(format!("`{kind}` must be tables"))
-            .at(entry.span.clone(), format!("this is {}", form::kind(entry.value)))
+            .at(entry.span.clone(), format!("this is {}", value::kind(entry.value)))
             .help(format!("write [{kind}.NAME] above the keys of each one"));
         return Vec::new();
     };
     let mut out = Vec::new();
     for entry in entries(table) {
         let place = format!("{kind}.{}", entry.name);
+        let mut name = entry.name.to_owned();
         if !matches!(entry.value, DeValue::Table(_)) && crate::keys::find(kind, entry.name).is_some() {
             report
                 .error(format!("`{}` belongs to one of the {kind}", entry.name))
@@ -102,9 +108,12 @@ fn named_tables<'d>(kind: &'static str, entry: &Entry<'d>, report: &mut Report) 
                 .help(format!("write it below a line [{kind}.NAME]"));
             continue;
         }
-        if let Err(wrong) = form::name(entry.name) {
-            let help = match wrong.instead {
-                Some(instead) => format!("write [{kind}.{instead}]"),
+        if let Err(wrong) = words::name(entry.name) {
+            let help = match wrong.instead.as_deref().map(|name| name.trim_matches('"')) {
+                Some(instead) => {
+                    name = instead.to_owned();
+                    format!("write [{kind}.{instead}]")
+                }
                 None => "it becomes a thread's name, a label and a part of a path: choose a short plain one".into(),
             };
             let what = kind.trim_end_matches('s');
@@ -113,9 +122,34 @@ fn named_tables<'d>(kind: &'static str, entry: &Entry<'d>, report: &mut Report) 
                 .at(entry.name_span.clone(), wrong.reason)
                 .help(help);
         }
-        out.push((entry.name.to_owned(), Section::of(kind, place, &entry, report)));
+        out.push((name, Section::of(kind, place, &entry, report)));
     }
     out
+}
+
+type Named<'d> = Vec<(String, Section<'d>)>;
+
+/// Stages that are named after no module and say no other go on, after a complaint, under the name that was probably
+/// meant, lest all that leads to it be complained of.
+fn under_their_names<'d>(sections: Named<'d>, catalogue: &ModuleCatalogue, report: &mut Report) -> Named<'d> {
+    let taken: Vec<String> = sections.iter().map(|(name, _)| name.clone()).collect();
+    let named = sections.into_iter().map(|(name, section)| {
+        if catalogue.find(&name).is_some() || section.entry("module").is_some() {
+            return (name, section);
+        }
+        let free = catalogue.names().filter(|module| !taken.iter().any(|taken| taken == module));
+        let near = closest(&name, free);
+        let help = match near {
+            Some(near) => format!("did you mean [stages.{near}]? A stage of another name says `module = \"{near}\"`"),
+            None => format!("say what it does: `module`, one of {}", catalogue.names().collect::<Vec<_>>().join(", ")),
+        };
+        report
+            .error(format!("`{}` is named after no module, and has no `module`", section.place.escape_debug()))
+            .at(section.span.clone().unwrap_or(0..0), "what does it do?")
+            .help(help);
+        (near.map_or(name, str::to_owned), section)
+    });
+    named.collect()
 }
 
 fn read_stage<'d>(
@@ -170,24 +204,16 @@ fn read_stage<'d>(
 }
 
 fn unknown_module(settings: &StageSettings, section: &Section<'_>, bind: &mut Bindings<'_>) {
-    let modules: Vec<_> = bind.catalogue.names().collect();
-    let near = closest(&settings.module, modules.iter().copied());
-    let (title, span) = match section.entry("module") {
-        Some(entry) => (format!("no module is called `{}`", settings.module), Some(entry.span)),
-        None => (
-            format!("no module is called `{}`, and `{}` names no other", settings.module, section.place),
-            section.span.clone(),
-        ),
-    };
-    let help = match (near, section.entry("module")) {
-        (Some(near), Some(_)) => format!("did you mean `module = \"{near}\"`?"),
-        (Some(near), None) => {
-            format!("did you mean [stages.{near}]? A stage of another name says `module = \"{near}\"`")
-        }
-        (None, _) => format!("a stage says what it does with `module`, one of {}", modules.join(", ")),
-    };
-    bind.report.error(title).at(span.unwrap_or(0..0), "unknown module").help(help);
     bind.lost = true;
+    // One that does not say it was complained of by its name.
+    let Some(entry) = section.entry("module") else { return };
+    let modules: Vec<_> = bind.catalogue.names().collect();
+    let help = match closest(&settings.module, modules.iter().copied()) {
+        Some(near) => format!("did you mean `module = \"{near}\"`?"),
+        None => format!("a module is one of {}", modules.join(", ")),
+    };
+    let title = format!("no module is called `{}`", settings.module);
+    bind.report.error(title).at(entry.span, "unknown module").help(help);
 }
 
 fn read_pool<'d>(name: String, section: Section<'d>, report: &mut Report) -> Placed<'d, PoolSettings> {
@@ -197,13 +223,19 @@ fn read_pool<'d>(name: String, section: Section<'d>, report: &mut Report) -> Pla
     Placed { settings, section }
 }
 
-fn known_pools(stages: &[Placed<'_, StageSettings>], pools: &[Placed<'_, PoolSettings>], report: &mut Report) {
+/// Whether each stage names a pool that there is, or none.
+fn known_pools(stages: &[Placed<'_, StageSettings>], pools: &[Placed<'_, PoolSettings>], report: &mut Report) -> bool {
     let names: Vec<_> = pools.iter().map(|pool| pool.settings.name.as_str()).collect();
+    let mut known = true;
     for stage in stages {
-        let Some(pool) = &stage.settings.pool else { continue };
+        let Some(pool) = &stage.settings.pool else {
+            known &= stage.section.entry("pool").is_none();
+            continue;
+        };
         if names.contains(&pool.as_str()) {
             continue;
         }
+        known = false;
         let Some(span) = stage.section.span_of("pool") else { continue };
         let help = match closest(pool, names.iter().copied()) {
             Some(near) => format!("did you mean \"{near}\"?"),
@@ -211,6 +243,7 @@ fn known_pools(stages: &[Placed<'_, StageSettings>], pools: &[Placed<'_, PoolSet
         };
         report.error(format!("there is no pool `{pool}`")).at(span, "unknown pool").help(help);
     }
+    known
 }
 
 /// Whether `net.to` names a stage.
@@ -218,26 +251,22 @@ fn known_entry(tables: &Tables<'_, '_>, net: &Net, names: &[String], report: &mu
     if names.contains(&net.to) {
         return true;
     }
-    if !tables.whole {
-        return false;
-    }
-    let span = match tables.net.entry("to") {
-        Some(entry) => entry.span,
-        None => tables.stages.as_ref().map_or(0..0, |entry| entry.name_span.clone()),
-    };
-    let help = match closest(&net.to, names.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None if tables.net.entry("to").is_some() => {
-            format!("name a stage that reads what clients send: {}", names.join(", "))
+    let to = &net.to;
+    match tables.net.entry("to") {
+        Some(entry) => {
+            let help = match closest(to, names.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("name a stage that reads what clients send: {}", names.join(", ")),
+            };
+            report.error(format!("there is no stage `{to}`")).at(entry.span, "unknown stage").help(help);
         }
-        None => format!(
-            "add a line [stages.{}]: a file with a stage names all of them, and all keys may be left out",
-            net.to
-        ),
-    };
-    report
-        .error(format!("what clients send goes to `{}`, and there is no such stage", net.to))
-        .at(span, "no such stage")
-        .help(help);
+        None => {
+            let span = tables.stages.as_ref().map_or(0..0, |entry| entry.name_span.clone());
+            report
+                .error(format!("the stage `{to}` is missing"))
+                .at(span, "what clients send goes there")
+                .help(format!("add a line [stages.{to}]: {}", outputs::ALL_OF_THEM));
+        }
+    }
     false
 }

@@ -11,17 +11,19 @@ use crate::pipeline::{File, Placed};
 use crate::section::{Entry, Section, entries};
 
 pub(crate) fn explain(topology: &Topology, entry: &str, file: &File<'_, '_>, report: &mut Report) {
-    let mut in_circles = circles(file, report);
-    misfits(file, &mut in_circles, report);
+    let mut misled = circles(file, report);
+    misfits(file, &mut misled, report);
+    // Where an output leads astray, what it should lead to seems useless.
+    let lost = file.lost || !misled.is_empty();
     for problem in topology.check(&file.catalogue.declared(), &[entry]) {
         let said = match &problem.place {
             // Unknown names were found while the file was read, with more to say.
             Place::Stage { field: "module" | "pool", .. } | Place::Entry(_) => true,
             Place::Output { stage, output } => {
                 let same = |(s, o): &(String, String)| s == stage && o == output;
-                file.complained.iter().any(same) || in_circles.iter().any(|(s, _)| s == stage)
+                file.complained.iter().any(same) || misled.iter().any(|(s, _)| s == stage)
             }
-            Place::Stage { stage, field: "name" } => file.lost || unreachable(stage, file, report),
+            Place::Stage { stage, field: "name" } => lost || unreachable(stage, file, report),
             Place::Stage { stage, field: "batch" } => too_large_a_batch(stage, file, report),
             Place::Stage { stage, field: "policy" } => lossy_policy(stage, file, report),
             Place::Pool { pool, field: "name" } => pool_use(pool, file, report),
@@ -190,6 +192,9 @@ fn pool_use(name: &str, file: &File<'_, '_>, report: &mut Report) -> bool {
             complaint.see(header, "has a pool of its own");
         }
         complaint.help(format!("call the pool otherwise, or write `pool = \"{name}\"` in [stages.{name}]"));
+        return true;
+    }
+    if users.is_empty() && !file.pools_known {
         return true;
     }
     if users.is_empty() {

@@ -11,7 +11,7 @@ use crate::keys::{self, Fallback};
 
 const INTRODUCTION: &str = "# Configuration
 
-<!-- Written from src/config/src/keys.rs by `UPDATE=1 cargo test -p tidegate-config --test reference`. -->
+<!-- Written from src/config/src/keys.rs by `UPDATE=1 cargo test -p tidegate-config --test pages`. -->
 
 `tidegate run --config FILE` reads one TOML file. Every key has a default, so a file says only what differs; without a
 file the server runs as the repository's [`pipeline.toml`](../pipeline.toml) says. `tidegate check FILE` finds all that
@@ -23,8 +23,7 @@ is wrong with a file without starting anything, `tidegate graph FILE` draws its 
 - A **share** is a part of one: `0.1` is a tenth.
 - A **name** of a stage or a pool has a-z, 0-9 and `_`; it shows in thread names, metrics and the admin port's paths.
 
-Keys marked ⟳ can be changed while the server runs (`PATCH /stages/NAME`,
-`PATCH /pools/NAME` on the admin port).
+Keys marked ⟳ can be changed while the server runs (`PATCH /stages/NAME` and `PATCH /pools/NAME` on the admin port).
 ";
 
 /// Keys that the admin port changes live.
@@ -82,8 +81,8 @@ fn modules(catalogue: &ModuleCatalogue, page: &mut String) {
         let Some(module) = catalogue.find(name) else { continue };
         let outputs = module.outputs.iter().filter_map(|output| {
             let (optional, full) = match output.kind {
-                OutputKind::Stage => ("", "this stage waits (or as that stage's `policy` says)"),
-                OutputKind::Optional => (", or `\"none\"`", "this stage waits (or as that stage's `policy` says)"),
+                OutputKind::Stage => ("", "as that stage's `policy` says; by default this one waits"),
+                OutputKind::Optional => (", or `\"none\"`", "as that stage's `policy` says; by default this one waits"),
                 OutputKind::Side => ("", "refused at its door; this stage never waits"),
                 OutputKind::OptionalSide => (", or `\"none\"`", "refused at its door; this stage never waits"),
                 OutputKind::Sink(_) => return None,

@@ -8,8 +8,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Report, Span};
-use crate::form::{Form, FromValue, Wrong, closest, kind};
+use crate::form::{Form, Wrong};
 use crate::keys::{self, Fallback, Key};
+use crate::value::{FromValue, kind};
+use crate::words::closest;
 
 /// A table and where it stands. An absent one reads as all defaults.
 #[derive(Clone)]
@@ -95,7 +97,7 @@ impl<'d> Section<'d> {
             _ => None,
         };
         let value = self.read(key, report).or_else(fallback);
-        value.expect("the key table gives this key a default that reads back: tests/reference.rs reads them all")
+        value.expect("the key table gives this key a default that reads back: tests/load.rs reads them all")
     }
 
     /// A key that may be absent. One that must not be is complained of.
@@ -103,6 +105,7 @@ impl<'d> Section<'d> {
         let key = self.key(name);
         if self.entry(name).is_none()
             && matches!(key.fallback, Fallback::Required)
+            && !self.misspelled(name)
             && let Some(span) = &self.span
         {
             let title = format!("`{}` lacks `{name}`", self.place);
@@ -130,6 +133,17 @@ impl<'d> Section<'d> {
         }
     }
 
+    /// Whether an unknown key of the table probably means this one.
+    fn misspelled(&self, name: &str) -> bool {
+        let unknown =
+            self.table.into_iter().flat_map(entries).filter(|entry| keys::find(self.kind, entry.name).is_none());
+        unknown.into_iter().any(|entry| self.near(entry.name) == Some(name))
+    }
+
+    fn near(&self, name: &str) -> Option<&'static str> {
+        closest(name, keys::of(self.kind).map(|key| key.name))
+    }
+
     /// Complains of each key that the section does not have.
     pub(crate) fn refuse_unknown(&self, report: &mut Report) {
         for entry in self.table.map(entries).unwrap_or_default() {
@@ -141,7 +155,7 @@ impl<'d> Section<'d> {
 
     fn unknown(&self, entry: &Entry<'_>, report: &mut Report) {
         let place = &self.place;
-        let near = closest(entry.name, keys::of(self.kind).map(|key| key.name));
+        let near = self.near(entry.name);
         let elsewhere: Vec<_> = keys::KEYS.iter().filter(|key| key.name == entry.name).collect();
         let (reason, help) = match (near, elsewhere.first()) {
             (Some(near), _) => ("unknown key".to_owned(), format!("did you mean `{near}`?")),
@@ -159,17 +173,26 @@ impl<'d> Section<'d> {
 }
 
 /// The one shape of complaint for a value that is not of its form.
-fn complain(report: &mut Report, place: &str, key: &Key, entry: &Entry<'_>, wrong: Wrong) {
+fn complain(report: &mut Report, place: &str, key: &Key, entry: &Entry<'_>, mut wrong: Wrong) {
+    let more = std::mem::take(&mut wrong.more);
+    let in_list = wrong.span.is_some();
     let help = match (wrong.instead, &key.fallback) {
-        (Some(instead), _) if wrong.span.is_none() => format!("write `{} = {instead}`", key.name),
-        (Some(instead), _) => format!("write `{instead}`"),
+        (Some(instead), _) if in_list => format!("write `{instead}`"),
+        (Some(instead), _) => format!("write `{} = {instead}`", key.name),
         (None, Fallback::Value(default)) => format!("write, for example, `{} = {default}`, the default", key.name),
+        (None, _) if place.starts_with("app") && key.name.ends_with("key") => {
+            "`tidegate app new` prints fresh ones".to_owned()
+        }
+        (None, _) if key.name == "secret" => "write a long random text that nobody can guess".to_owned(),
         (None, _) => format!("write, for example, `{} = {}`", key.name, key.form.example()),
     };
     report
         .error(format!("`{place}.{}` takes {}", key.name, key.form.describe()))
         .at(wrong.span.unwrap_or_else(|| entry.span.clone()), wrong.reason)
         .help(help);
+    for wrong in more {
+        complain(report, place, key, entry, wrong);
+    }
 }
 
 /// A default of the key table, which is TOML.
@@ -179,5 +202,10 @@ pub(crate) fn default<T: FromValue>(text: &str, form: &Form) -> Option<T> {
 
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map(|first| first.to_lowercase().collect::<String>() + chars.as_str()).unwrap_or_default()
+    let (first, rest) = (chars.next(), chars.as_str());
+    // An abbreviation stays as it is.
+    match first {
+        Some(first) if !rest.starts_with(|c: char| c.is_uppercase()) => first.to_lowercase().collect::<String>() + rest,
+        _ => text.into(),
+    }
 }

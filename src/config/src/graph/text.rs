@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
+use tidegate_engine::StageSettings;
+
 use super::shape::{CLIENTS, Edge, Shape};
-use crate::form::duration;
+use crate::units::duration;
 
 const WIDTH: usize = 80;
 
@@ -11,6 +13,9 @@ pub(super) fn draw(shape: &Shape<'_>) -> String {
     let mut out = String::new();
     for (at, chain) in shape.chains.iter().enumerate() {
         if at == 0 || shape.branches(chain[0]).next().is_some() || chain.len() > 1 {
+            if at > 0 {
+                out.push('\n');
+            }
             draw_chain(shape, chain, at == 0, &mut out);
         }
     }
@@ -98,14 +103,14 @@ fn label(shape: &Shape<'_>, edge: &Edge<'_>) -> String {
     }
 }
 
+/// The figures of each stage and pool. Long names are cut, so that a line keeps to its width.
 fn table(shape: &Shape<'_>, out: &mut String) {
     let stages: Vec<_> = shape.chains.iter().flatten().map(|at| shape.stage(*at)).collect();
-    let mut rows = vec![["stage", "module", "pool", "workers", "batch", "bound", "policy", "target"].map(String::from)];
-    for stage in stages {
+    let mut rows = vec![["stage", "pool", "workers", "batch", "bound", "policy", "target"].map(String::from)];
+    for stage in &stages {
         rows.push([
-            stage.name.clone(),
-            if stage.module == stage.name { "·".into() } else { stage.module.clone() },
-            stage.pool.clone().unwrap_or_else(|| "own".into()),
+            cut(&stage.name, 20),
+            cut(stage.pool.as_deref().unwrap_or("own"), 10),
             stage.workers.to_string(),
             stage.batch.to_string(),
             stage.bound.to_string(),
@@ -113,17 +118,49 @@ fn table(shape: &Shape<'_>, out: &mut String) {
             duration(stage.delay_target),
         ]);
     }
-    write_rows(&rows, 3..6, out);
+    write_rows(&rows, 2..5, out);
+    let others: Vec<_> = stages.iter().filter(|stage| stage.module != stage.name).collect();
+    if !others.is_empty() {
+        out.push('\n');
+        let mut rows = vec![["stage", "module"].map(String::from)];
+        rows.extend(others.iter().map(|stage| [stage.name.clone(), stage.module.clone()]));
+        write_rows(&rows, 0..0, out);
+    }
     if !shape.topology.pools.is_empty() {
         out.push('\n');
         let mut rows = vec![["pool", "workers", "spin", "stages"].map(String::from)];
         for pool in &shape.topology.pools {
-            let here = |stage: &&tidegate_engine::StageSettings| stage.pool.as_deref() == Some(&*pool.name);
-            let stages: Vec<_> = shape.topology.stages.iter().filter(here).map(|stage| stage.name.as_str()).collect();
-            rows.push([pool.name.clone(), pool.workers.to_string(), duration(pool.spin), stages.join(", ")]);
+            let here = |stage: &&StageSettings| stage.pool.as_deref() == Some(&*pool.name);
+            let names = shape.topology.stages.iter().filter(here).map(|stage| stage.name.as_str());
+            let mut first = [cut(&pool.name, 20), pool.workers.to_string(), duration(pool.spin)];
+            for names in lines_of(names, 36) {
+                let [pool, workers, spin] = std::mem::take(&mut first);
+                rows.push([pool, workers, spin, names]);
+            }
         }
         write_rows(&rows, 1..2, out);
     }
+}
+
+fn cut(name: &str, most: usize) -> String {
+    match name.char_indices().nth(most) {
+        None => name.to_owned(),
+        Some(_) => name.chars().take(most - 1).chain(['…']).collect(),
+    }
+}
+
+/// Names with commas, on lines of at most this width where each fits.
+fn lines_of<'n>(names: impl Iterator<Item = &'n str>, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for name in names {
+        let line = lines.last_mut().filter(|line| line.is_empty() || line.len() + 2 + name.len() <= width);
+        match line {
+            Some(line) if line.is_empty() => line.push_str(name),
+            Some(line) => _ = write!(line, ", {name}"),
+            None => lines.push(name.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Columns as wide as their widest, numbers to the right.
