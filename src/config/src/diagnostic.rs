@@ -187,8 +187,9 @@ impl Report {
 
 /// A span that may be shown: inside the text, on character boundaries, and not blank where that can be helped.
 fn fit(span: Span, text: &str) -> Span {
-    let start = text.floor_char_boundary(span.start.min(text.len()));
-    let end = text.ceil_char_boundary(span.end.clamp(start, text.len()));
+    let boundary = |at: &usize| text.is_char_boundary(*at);
+    let start = (0..=span.start.min(text.len())).rev().find(boundary).unwrap_or(0);
+    let end = (span.end.clamp(start, text.len())..=text.len()).find(boundary).unwrap_or(text.len());
     // A value over many lines is shown by its first.
     let end = text[start..end].find('\n').filter(|&at| at > 0).map_or(end, |at| start + at);
     start..end

@@ -25,6 +25,7 @@ mod syntax;
 mod units;
 mod value;
 mod words;
+mod written;
 
 pub use apps::{DEVELOPMENT_KEY, DEVELOPMENT_MASTER_KEY, new_app};
 pub use catalogue::{ModuleCatalogue, ModuleEntry};
@@ -35,6 +36,7 @@ pub use graph::{Format, graph};
 pub use load::load;
 pub use reference::reference;
 pub use value::Sync;
+pub use written::write_topology;
 
 /// What holds without a file: the repository's `pipeline.toml`.
 pub const DEFAULT: &str = include_str!("../../../pipeline.toml");

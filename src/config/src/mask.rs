@@ -70,8 +70,46 @@ fn likely(text: &str) -> Vec<Span> {
 fn in_urls(text: &str) -> Vec<Span> {
     let starts = text.match_indices("://").map(|(at, scheme)| at + scheme.len());
     let spans = starts.filter_map(|start| {
-        let end = text[start..].find(['"', '\'', ' ', '\n']).map_or(text.len(), |length| start + length);
+        let end = text[start..].find(['"', '\'', ' ', '\n', '/', '?', '#']).map_or(text.len(), |length| start + length);
         text[start..end].rfind('@').map(|at| start..start + at)
     });
     spans.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masked(text: &str) -> String {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        mask(text, root.get_ref(), !errors.is_empty())
+    }
+
+    #[test]
+    fn secrets_become_stars_of_their_length() {
+        assert_eq!(
+            masked("[[app]]\nid = \"a\"\nmaster_key = \"hush\"\n"),
+            "[[app]]\nid = \"a\"\nmaster_key = \"****\"\n"
+        );
+        let deep = "app = [{ webhook = [{ secret = 'hush' }], mastre_key = \"hush\" }]";
+        assert_eq!(masked(deep), deep.replace("hush", "****"));
+        let text = "[[app]]\nkey = \"\"\"hush\nhush\"\"\"\n";
+        assert_eq!(masked(text), text.replace("hush", "****"));
+        assert_eq!(masked("[[app]]\nkey = \"秘密\"").len(), "[[app]]\nkey = \"秘密\"".len());
+    }
+
+    #[test]
+    fn what_does_not_parse_shows_no_secret_either() {
+        for text in ["[[app]\nkey = \"hush", "[[app]]\nmaster_key = hush # hush", "x = {key=\"hush", "服secret=hush\n"]
+        {
+            assert!(!masked(text).contains("hush"), "{}", masked(text));
+        }
+    }
+
+    #[test]
+    fn certificate_paths_and_urls_stay_readable() {
+        let text = "[listen]\ntls = { cert = \"c.pem\", key = \"k.pem\" }\npublic_url = \"https://example.com/@me\"\n";
+        assert_eq!(masked(text), text);
+        assert!(masked("a = \"https://me:hush@example.com\"").contains("://*******@example.com"));
+    }
 }

@@ -59,7 +59,10 @@ fn explain_one(message: &str, there: &str, span: Span, text: &str, root: &DeTabl
 }
 
 fn unquoted(there: &str, span: Span, report: &mut Report) {
-    let help = format!("write \"{}\"", there.escape_debug());
+    let help = match there.contains(char::is_whitespace) {
+        true => "write one number, or a text between quotes".to_owned(),
+        false => format!("write \"{}\"", there.escape_debug()),
+    };
     report.error("a value without quotes").at(span, "neither a number nor `true` or `false`").help(help);
 }
 

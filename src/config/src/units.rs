@@ -58,7 +58,8 @@ pub(crate) fn parse_duration(text: &str, guess: impl Fn(&str) -> String) -> Resu
 /// As `parse_duration` reads it, in the largest unit that keeps it whole.
 pub(crate) fn duration(value: Duration) -> String {
     let micros = value.as_micros();
-    let unit = UNITS.iter().rev().find(|(_, size)| micros >= u128::from(*size) && micros % u128::from(*size) == 0);
+    let unit =
+        UNITS.iter().rev().find(|(_, size)| micros >= u128::from(*size) && micros.is_multiple_of(u128::from(*size)));
     match unit {
         Some((name, size)) => format!("{}{name}", micros / u128::from(*size)),
         None => format!("{micros}us"),
@@ -104,7 +105,7 @@ pub(crate) fn parse_size(text: &str, least: u64, most: u64) -> Result<u64, Wrong
 
 /// As `parse_size` reads it, in the largest unit that keeps it whole.
 pub(crate) fn size(bytes: u64) -> String {
-    let unit = SIZES.iter().rev().find(|(_, size)| bytes >= *size && bytes % size == 0);
+    let unit = SIZES.iter().rev().find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size));
     match unit {
         Some((name, size)) => format!("{} {name}", bytes / size),
         None => format!("{bytes} B"),
@@ -115,5 +116,55 @@ pub(crate) fn size_spelling(number: &str) -> String {
     match number.parse::<u64>() {
         Ok(bytes) => format!("\"{}\"", size(bytes)),
         Err(_) => "\"64 KiB\"".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_duration_reads_back(micros in 0u64..4_000_000_000_000_000) {
+            let time = Duration::from_micros(micros);
+            prop_assert_eq!(parse_duration(&duration(time), str::to_owned), Ok(time));
+        }
+
+        #[test]
+        fn a_size_reads_back(bytes in 0u64..1 << 50) {
+            prop_assert_eq!(parse_size(&size(bytes), 0, u64::MAX), Ok(bytes));
+        }
+
+        #[test]
+        fn what_is_suggested_is_read(number in 0u32..100_000, unit in "[a-zA-Z]{0,5}") {
+            for text in [format!("{number}{unit}"), format!("{number} {unit}")] {
+                let guess = |number: &str| format!("\"{number}s\"");
+                if let Err(Wrong { instead: Some(instead), .. }) = parse_duration(&text, guess) {
+                    prop_assert!(parse_duration(instead.trim_matches('"'), guess).is_ok(), "{instead}");
+                }
+                if let Err(Wrong { instead: Some(instead), .. }) = parse_size(&text, 0, u64::MAX) {
+                    prop_assert!(parse_size(instead.trim_matches('"'), 0, u64::MAX).is_ok(), "{instead}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_whole_unit_is_written() {
+        let written =
+            [0, 1, 1_500, 60_000_000, 90_000_000, 86_400_000_000].map(|us| duration(Duration::from_micros(us)));
+        assert_eq!(written, ["0us", "1us", "1500us", "1m", "90s", "1d"]);
+        assert_eq!([0, 1023, 1024, 1536, 1 << 30].map(size), ["0 B", "1023 B", "1 KiB", "1536 B", "1 GiB"]);
+    }
+
+    #[test]
+    fn a_number_alone_gets_the_unit_that_fits() {
+        let (ms, second, hour) = (Duration::from_millis(1), Duration::from_secs(1), Duration::from_secs(3600));
+        assert_eq!(likely_unit("5", ms, second * 60), "ms");
+        assert_eq!(likely_unit("3", ms * 10, second * 60), "s");
+        assert_eq!(likely_unit("10", ms, hour), "s");
+        assert_eq!(likely_unit("180", hour, hour * 24 * 36_500), "d");
     }
 }

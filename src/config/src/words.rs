@@ -64,3 +64,34 @@ pub(crate) fn grouped(number: u64) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_finds_its_word_and_another_word_finds_none() {
+        let names = ["login", "start", "workers", "master_key", "authenticate"];
+        let closest = |text| closest(text, names);
+        assert_eq!(closest("wokers"), Some("workers"));
+        assert_eq!(closest("masterkey"), Some("master_key"));
+        assert_eq!(closest("authentciate"), Some("authenticate"));
+        assert_eq!(closest("begin"), None);
+        assert_eq!(closest(""), None);
+    }
+
+    #[test]
+    fn names_are_short_and_plain() {
+        assert!(name("late_hook2").is_ok());
+        for bad in ["", "none", "2late", "Late", "late-hook", "a name", "名", &"a".repeat(33)] {
+            assert!(name(bad).is_err(), "{bad}");
+        }
+        assert_eq!(name("late-hook").unwrap_err().instead.as_deref(), Some("\"late_hook\""));
+        assert_eq!(name("名").unwrap_err().instead, None);
+    }
+
+    #[test]
+    fn digits_stand_in_threes() {
+        assert_eq!([0, 999, 1_000, 1_048_576].map(grouped), ["0", "999", "1,000", "1,048,576"]);
+    }
+}

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use super::shape::{CLIENTS, Edge, Shape};
+use super::text::cut;
 
 const BOX_W: f64 = 148.0;
 const BOX_H: f64 = 64.0;
@@ -54,16 +55,17 @@ pub(super) fn draw(shape: &Shape<'_>) -> String {
         let (x, y) = picture.corners[at];
         let class = if shape.line().contains(&at) { "stage" } else { "beside" };
         let workers = if stage.workers == 1 { "1 worker".to_owned() } else { format!("{} workers", stage.workers) };
-        let pool = stage.pool.as_deref().map(|pool| format!(" in {pool}")).unwrap_or_default();
+        let pool = stage.pool.as_deref().map(|pool| format!(" in {}", cut(pool, 8))).unwrap_or_default();
         let middle = x + BOX_W / 2.0;
         _ = writeln!(
             out,
-            "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{BOX_W}\" height=\"{BOX_H}\" rx=\"9\"/>\n\
+            "<g><title>{}</title><rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{BOX_W}\" height=\"{BOX_H}\" rx=\"9\"/>\n\
              <text class=\"name\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n\
              <text class=\"set\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{workers}{pool} · batch {}</text>\n\
-             <text class=\"set\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">bound {} · {}</text>",
-            y + 22.0,
+             <text class=\"set\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">bound {} · {}</text></g>",
             stage.name,
+            y + 22.0,
+            cut(&stage.name, 16),
             y + 39.0,
             stage.batch,
             y + 54.0,

@@ -142,7 +142,7 @@ fn table(shape: &Shape<'_>, out: &mut String) {
     }
 }
 
-fn cut(name: &str, most: usize) -> String {
+pub(super) fn cut(name: &str, most: usize) -> String {
     match name.char_indices().nth(most) {
         None => name.to_owned(),
         Some(_) => name.chars().take(most - 1).chain(['…']).collect(),
