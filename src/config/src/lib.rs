@@ -14,6 +14,7 @@ mod diagnostic;
 mod form;
 mod graph;
 mod keys;
+mod listen;
 mod load;
 mod mask;
 mod outputs;

@@ -3,22 +3,21 @@
 //! Owns the order: syntax, then each section, then what sections say of each other. Goes on after each complaint, and
 //! leaves out those that another one would only echo.
 
-use std::net::SocketAddr;
-
 use toml::de::{DeTable, DeValue};
 
 use crate::DEFAULT;
 use crate::apps;
 use crate::catalogue::ModuleCatalogue;
-use crate::config::{Config, Journeys, Listen, Memory, Net, Store, Tls, beyond_loopback, has_development_keys};
+use crate::config::{Config, Journeys, Memory, Net, Store};
 use crate::diagnostic::{Diagnostic, Report, Severity};
 use crate::keys::SECTIONS;
+use crate::listen;
 use crate::mask::mask;
 use crate::pipeline;
 use crate::problems;
-use crate::section::{Entry, Section, entries};
+use crate::section::{Section, entries};
 use crate::syntax;
-use crate::value::{Sync, kind};
+use crate::value::Sync;
 use crate::words::closest;
 
 /// Reads a file. `file_name` is for people; `catalogue` tells what the modules declare. An error is the whole list of
@@ -41,7 +40,7 @@ pub fn load(text: &str, file_name: &str, catalogue: &ModuleCatalogue) -> Result<
         unknown_sections(root, &mut report);
     }
     let listen_section = section("listen", &mut report);
-    let listen = listen(&listen_section, &mut report);
+    let listen = listen::read(&listen_section, &mut report);
     let net_section = section("net", &mut report);
     let net = net(&net_section, &mut report);
     let store = store(&section("store", &mut report), &mut report);
@@ -65,7 +64,10 @@ pub fn load(text: &str, file_name: &str, catalogue: &ModuleCatalogue) -> Result<
         None => default_find("app").map(|entry| apps::read(&entry, &mut report)).unwrap_or_default(),
     };
     let own_apps = find("app").is_some();
-    exposure(&listen, &listen_section, &apps, own_apps, broken, &mut report);
+    // An [[app]] that a broken line hides may well have keys of its own.
+    if own_apps || !broken {
+        listen::exposure(&listen, &listen_section, &apps, own_apps, &mut report);
+    }
 
     let mut config = Config {
         listen,
@@ -111,85 +113,6 @@ fn unknown_sections(root: &DeTable<'_>, report: &mut Report) {
             .error(format!("there is no {what} `{}`", entry.name))
             .at(entry.name_span, format!("unknown {what}"))
             .help(help);
-    }
-}
-
-fn listen(section: &Section<'_>, report: &mut Report) -> Listen {
-    section.refuse_unknown(report);
-    let tls = section.entry("tls").and_then(|entry| tls(&entry, report));
-    let listen = Listen {
-        http: section.value("http", report),
-        tcp: section.value("tcp", report),
-        admin: section.value("admin", report),
-        tls,
-        plain: section.value("plain", report),
-        public_url: section.optional("public_url", report),
-        trusted_proxies: section.value("trusted_proxies", report),
-    };
-    if listen.http.is_none() && listen.tcp.is_none() {
-        report
-            .error("nobody can connect: `listen.http` and `listen.tcp` are both off")
-            .at(section.span_of("http").unwrap_or(0..0), "off")
-            .see(section.span_of("tcp").unwrap_or(0..0), "off")
-            .help("leave one of them out for its default");
-    }
-    same_port(&listen, section, report);
-    if let Some(span) = section.span_of("admin")
-        && beyond_loopback(listen.admin.ip())
-    {
-        let port = listen.admin.port();
-        report
-            .error("the admin port would be open beyond this machine")
-            .at(span, "whoever reaches it changes the pipeline without a password")
-            .help(format!(
-                "write `admin = \"127.0.0.1:{port}\"`, and reach it through SSH or a proxy that asks who it is"
-            ));
-    }
-    listen
-}
-
-fn tls(entry: &Entry<'_>, report: &mut Report) -> Option<Tls> {
-    let section = match entry.value {
-        DeValue::Table(_) => Section::of("listen.tls", "listen.tls", entry, report),
-        other => {
-            report
-                .error("`listen.tls` takes a table as { cert = \"FILE\", key = \"FILE\" }")
-                .at(entry.span.clone(), format!("this is {}", kind(other)))
-                .help("leave `tls` out for a certificate of the server's own; `plain` decides about plain connections");
-            return None;
-        }
-    };
-    section.refuse_unknown(report);
-    let cert: Option<String> = section.optional("cert", report);
-    let key: Option<String> = section.optional("key", report);
-    Some(Tls { cert: cert?.into(), key: key?.into() })
-}
-
-/// Two listeners on one address would fail at start, with less to say.
-fn same_port(listen: &Listen, section: &Section<'_>, report: &mut Report) {
-    let addresses = [("http", listen.http), ("tcp", listen.tcp), ("admin", Some(listen.admin))];
-    let clash = |a: SocketAddr, b: SocketAddr| {
-        let everywhere = a.ip().is_unspecified() || b.ip().is_unspecified();
-        a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || everywhere)
-    };
-    for (at, (name, address)) in addresses.iter().enumerate() {
-        for (earlier, taken) in &addresses[..at] {
-            let (Some(address), Some(taken)) = (address, taken) else { continue };
-            if !clash(*address, *taken) {
-                continue;
-            }
-            // What stands in the file is wrong, rather than a default.
-            let (wrong, other) = if section.entry(name).is_some() { (name, earlier) } else { (earlier, name) };
-            let complaint = report.error(format!("`listen.{name}` and `listen.{earlier}` want the same port"));
-            let port = address.port();
-            if let Some(span) = section.span_of(wrong) {
-                complaint.at(span, format!("port {port} is that of `{other}`, too"));
-            }
-            if let Some(entry) = section.entry(other) {
-                complaint.see(entry.span, "taken here");
-            }
-            complaint.help("give each a port of its own; HTTP and WebSocket share one by themselves");
-        }
     }
 }
 
@@ -267,36 +190,5 @@ fn journeys(section: &Section<'_>, report: &mut Report) -> Journeys {
         sample: section.value("sample", report),
         keep: section.value("keep", report),
         trace: section.value("trace", report),
-    }
-}
-
-/// The development keys and an address that others reach do not go together.
-fn exposure(
-    listen: &Listen,
-    section: &Section<'_>,
-    apps: &[apps::Placed],
-    own_apps: bool,
-    broken: bool,
-    report: &mut Report,
-) {
-    // An [[app]] that a broken line hides may well have keys of its own.
-    if broken && !own_apps {
-        return;
-    }
-    let Some(development) = apps.iter().find(|placed| has_development_keys(&placed.app)) else { return };
-    for (name, address) in [("http", listen.http), ("tcp", listen.tcp)] {
-        let (Some(address), Some(span)) = (address, section.span_of(name)) else { continue };
-        if !beyond_loopback(address.ip()) {
-            continue;
-        }
-        let complaint = report.error(format!("`listen.{name}` would let everybody in with the development keys"));
-        complaint.at(span, "others reach this address, and the keys are public");
-        if own_apps {
-            complaint.see(development.span.clone(), "this app has them");
-            complaint.help("run `tidegate app new` and put the [[app]] table that it prints in place of this one");
-        } else {
-            complaint.help("run `tidegate app new` and add the [[app]] table that it prints: without one there is the development app");
-        }
-        return;
     }
 }

@@ -74,6 +74,8 @@ fn a_wide_pipeline_is_drawn_within_80_columns() {
     let drawn = graph(&config.topology, &config.net.to, &common::catalogue(), Format::Text);
     assert!(drawn.lines().all(|line| line.chars().count() <= 80), "{drawn}");
     kept(&here().join("tests/graphs/wide.txt"), &drawn);
+    let drawn = graph(&config.topology, &config.net.to, &common::catalogue(), Format::Svg);
+    kept(&here().join("tests/graphs/wide.svg"), &drawn);
 }
 
 #[test]

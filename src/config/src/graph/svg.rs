@@ -6,8 +6,7 @@ use std::fmt::Write;
 use super::shape::{CLIENTS, Edge, Shape};
 use super::text::cut;
 
-const BOX_W: f64 = 148.0;
-const BOX_H: f64 = 64.0;
+const BOX_W: f64 = 168.0;
 const GAP_X: f64 = 64.0;
 const GAP_Y: f64 = 84.0;
 const ENDS_W: f64 = 56.0;
@@ -29,6 +28,8 @@ const STYLE: &str = "
 struct Picture {
     /// Left upper corners, by place in the topology.
     corners: Vec<(f64, f64)>,
+    /// Of each box: a line more where there are pools.
+    tall: f64,
     top: f64,
     width: f64,
     height: f64,
@@ -55,23 +56,27 @@ pub(super) fn draw(shape: &Shape<'_>) -> String {
         let (x, y) = picture.corners[at];
         let class = if shape.line().contains(&at) { "stage" } else { "beside" };
         let workers = if stage.workers == 1 { "1 worker".to_owned() } else { format!("{} workers", stage.workers) };
-        let pool = stage.pool.as_deref().map(|pool| format!(" in {}", cut(pool, 8))).unwrap_or_default();
+        let pool = stage.pool.as_deref().map(|pool| format!("pool {}", cut(pool, 20))).unwrap_or_default();
         let middle = x + BOX_W / 2.0;
+        let name = cut(&stage.name, 16);
         _ = writeln!(
             out,
-            "<g><title>{}</title><rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{BOX_W}\" height=\"{BOX_H}\" rx=\"9\"/>\n\
-             <text class=\"name\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n\
-             <text class=\"set\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{workers}{pool} · batch {}</text>\n\
-             <text class=\"set\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">bound {} · {}</text></g>",
+            "<g><title>{}</title><rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{BOX_W}\" height=\"{:.0}\" rx=\"9\"/>\n\
+             <text class=\"name\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{name}</text>",
             stage.name,
+            picture.tall,
             y + 22.0,
-            cut(&stage.name, 16),
-            y + 39.0,
-            stage.batch,
-            y + 54.0,
-            stage.bound,
-            stage.policy,
         );
+        let (batch, bound, policy) = (stage.batch, stage.bound, stage.policy);
+        let lines = [format!("{workers} · batch {batch}"), format!("bound {bound} · {policy}"), pool];
+        for (line, y) in lines.iter().zip([39.0, 54.0, 70.0].map(|down| y + down)).filter(|(line, _)| !line.is_empty())
+        {
+            _ = writeln!(
+                out,
+                "<text class=\"set\" x=\"{middle:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{line}</text>"
+            );
+        }
+        out.push_str("</g>\n");
     }
     out.push_str(&labels);
     out.push_str("</svg>\n");
@@ -96,6 +101,7 @@ fn arrange(shape: &Shape<'_>) -> Picture {
     }
     let rows: Vec<usize> = rows.into_iter().map(|row| row.unwrap_or(1)).collect();
     let jumps = shape.edges.iter().any(|edge| jumps(shape, edge));
+    let tall = if shape.topology.pools.is_empty() { 64.0 } else { 80.0 };
     let top = MARGIN + if jumps { 56.0 } else { 0.0 };
     let left = MARGIN + ENDS_W + GAP_X * 0.7;
     for (at, stage) in shape.line().iter().enumerate() {
@@ -114,13 +120,13 @@ fn arrange(shape: &Shape<'_>) -> Picture {
         let mut free = MARGIN;
         for (x, stage) in wished {
             let x = x.max(free);
-            corners[stage] = (x, top + row as f64 * (BOX_H + GAP_Y));
+            corners[stage] = (x, top + row as f64 * (tall + GAP_Y));
             free = x + BOX_W + GAP_X;
             right = right.max(x + BOX_W);
         }
     }
-    let height = top + deepest as f64 * (BOX_H + GAP_Y) + BOX_H + MARGIN;
-    Picture { corners, top, width: right + MARGIN, height }
+    let height = top + deepest as f64 * (tall + GAP_Y) + tall + MARGIN;
+    Picture { corners, tall, top, width: right + MARGIN, height }
 }
 
 /// Whether both ends stand on the line without being neighbours.
@@ -130,7 +136,7 @@ fn jumps(shape: &Shape<'_>, edge: &Edge<'_>) -> bool {
 
 fn ends(shape: &Shape<'_>, picture: &Picture, out: &mut String) {
     let ([first, .., last] | [first @ last]) = shape.line() else { return };
-    let y = picture.top + BOX_H / 2.0;
+    let y = picture.top + picture.tall / 2.0;
     let (from, to) = (picture.corners[*first].0, picture.corners[*last].0 + BOX_W);
     let reach = GAP_X * 0.7;
     for (start, end, x, anchor) in
@@ -149,7 +155,7 @@ fn draw_edge(shape: &Shape<'_>, picture: &Picture, edge: &Edge<'_>, out: &mut St
     let ((x1, y1), (x2, y2)) = (picture.corners[edge.from], picture.corners[edge.to]);
     let (class, tip) = if edge.side { ("ask", "open") } else { ("line", "tip") };
     let (path, at) = if y1 == y2 && shape.in_chain(edge) {
-        let y = y1 + BOX_H / 2.0;
+        let y = y1 + picture.tall / 2.0;
         (format!("M{:.1} {y:.1}L{x2:.1} {y:.1}", x1 + BOX_W), ((x1 + BOX_W + x2) / 2.0 - 3.0, y - 7.0))
     } else if y1 == y2 {
         let (from, to, high) = (x1 + BOX_W * 0.6, x2 + BOX_W * 0.4, y1 - 48.0);
@@ -161,8 +167,8 @@ fn draw_edge(shape: &Shape<'_>, picture: &Picture, edge: &Edge<'_>, out: &mut St
         order.sort_by(|a, b| a.0.total_cmp(&b.0));
         let place = order.iter().position(|(_, output)| *output == edge.output).unwrap_or(0);
         let from = x1 + BOX_W * (place as f64 + 1.0) / (order.len() as f64 + 1.0);
-        let (to, y1) = (x2 + BOX_W / 2.0, if y2 > y1 { y1 + BOX_H } else { y1 });
-        let y2 = if y2 > y1 { y2 } else { y2 + BOX_H };
+        let (to, y1) = (x2 + BOX_W / 2.0, if y2 > y1 { y1 + picture.tall } else { y1 });
+        let y2 = if y2 > y1 { y2 } else { y2 + picture.tall };
         let middle = (y1 + y2) / 2.0;
         let path = format!("M{from:.1} {y1:.1}C{from:.1} {middle:.1} {to:.1} {middle:.1} {to:.1} {y2:.1}");
         // Beside the start, where the ways of one stage are still apart; every second one lower.
