@@ -12,6 +12,7 @@ use tidegate_domain::conversation::Conversation;
 use tidegate_domain::hook::{MessageReceived, MessageSent, Notification, ReceiversOffline, Verdict};
 use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, Millis};
 use tidegate_engine::{Journey, Ticket};
+use tidegate_protocol::FailureForm;
 
 use crate::mail::{Class, Mail, Recipient};
 use std::sync::Arc;
@@ -305,8 +306,14 @@ pub struct Whom {
     pub conn: ConnId,
     pub client: Option<ClientId>,
     pub i: Option<i32>,
-    /// A message's failure is an `ack` with a code (wire.md, rule 9).
-    pub is_send: bool,
+    /// How the asker wants to hear of a failure.
+    pub form: FailureForm,
+}
+
+impl Whom {
+    pub fn of(conn: ConnId, request: &Request) -> Self {
+        Whom { conn, client: request.peer.clone(), i: request.i, form: FailureForm::of(request) }
+    }
 }
 
 impl Event {
@@ -315,12 +322,7 @@ impl Event {
         let (ask, is_send) = match self {
             Event::Asked(asked) => {
                 let Saying::Request { request, .. } = &asked.what else { return None };
-                return Some(Whom {
-                    conn: asked.conn,
-                    client: request.peer.clone(),
-                    i: request.i,
-                    is_send: matches!(request.command, Command::Send(_)),
-                });
+                return Some(Whom::of(asked.conn, request));
             }
             Event::Task(task) => (&task.ask, matches!(task.what, Work::Command(Command::Send(_)) | Work::Message(_))),
             Event::Write(write) => (&write.ask, matches!(write.operation, Operation::Append { .. })),
@@ -334,7 +336,12 @@ impl Event {
             },
             _ => return None,
         };
-        Some(Whom { conn: ask.conn, client: Some(ask.client.clone()), i: ask.i, is_send })
+        let form = match (ask.i, is_send) {
+            (None, _) => FailureForm::Silent,
+            (Some(_), true) => FailureForm::Ack,
+            (Some(_), false) => FailureForm::Error,
+        };
+        Some(Whom { conn: ask.conn, client: Some(ask.client.clone()), i: ask.i, form })
     }
 }
 

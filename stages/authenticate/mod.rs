@@ -24,7 +24,7 @@ use crate::shared::world::key_of;
 
 const NET: usize = 0;
 const NEXT: usize = 1;
-const OUTPUTS: &[Output] = &[
+pub(crate) const OUTPUTS: &[Output] = &[
     // An answer, `Entered`, a room joined again, and word to those whom the log-in replaced.
     Output { name: "net", kind: OutputKind::Sink("net"), most: 8 },
     // A snapshot and a nonce or a revoked token to remember.
@@ -217,13 +217,7 @@ impl Worker {
     }
 
     fn refuse(&self, incoming: &Incoming, failure: Failure, batch: &mut Batch<'_, Event>) {
-        let request = &incoming.request;
-        let whom = Whom {
-            conn: incoming.conn,
-            client: request.peer.clone(),
-            i: request.i,
-            is_send: matches!(request.command, Command::Send(_)),
-        };
+        let whom = Whom::of(incoming.conn, &incoming.request);
         if let Some(mail) = reply::refusal(&whom, self.0.now(), failure) {
             batch.emit(NET, Event::Mail(mail));
         }

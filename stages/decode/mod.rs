@@ -17,7 +17,7 @@ use crate::shared::world::key_of;
 
 const NET: usize = 0;
 const NEXT: usize = 1;
-const OUTPUTS: &[Output] = &[
+pub(crate) const OUTPUTS: &[Output] = &[
     // An answer, and word of life or a close.
     Output { name: "net", kind: OutputKind::Sink("net"), most: 2 },
     Output { name: "next", kind: OutputKind::Stage, most: 1 },

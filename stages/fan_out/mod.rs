@@ -18,7 +18,7 @@ use crate::shared::world::key_of;
 
 const NET: usize = 0;
 const OFFLINE: usize = 1;
-const OUTPUTS: &[Output] = &[
+pub(crate) const OUTPUTS: &[Output] = &[
     // The parts of one delivery leave as one list where they are many.
     Output { name: "net", kind: OutputKind::Sink("net"), most: 2 },
     // One word on the message, one on those who were offline.

@@ -15,7 +15,7 @@ use crate::shared::World;
 use crate::shared::world::key_of;
 
 const PUSH: usize = 0;
-const OUTPUTS: &[Output] = &[Output { name: "push", kind: OutputKind::OptionalSide, most: 1 }];
+pub(crate) const OUTPUTS: &[Output] = &[Output { name: "push", kind: OutputKind::OptionalSide, most: 1 }];
 
 /// Above any call's own time-out and retry.
 const CALL_TIME: Duration = Duration::from_secs(120);

@@ -27,7 +27,7 @@ use crate::shared::{World, reply};
 // First, so that an acknowledgement is with the reactor before its message is with fan-out.
 const NET: usize = 0;
 const FAN_OUT: usize = 1;
-const OUTPUTS: &[Output] = &[
+pub(crate) const OUTPUTS: &[Output] = &[
     // An answer, and the creator's place in a new room.
     Output { name: "net", kind: OutputKind::Sink("net"), most: 2 },
     Output { name: "fan_out", kind: OutputKind::Stage, most: 1 },

@@ -12,6 +12,8 @@ use crate::event::{Answer, Event};
 use crate::shared::World;
 use crate::shared::world::key_of;
 
+pub(crate) const OUTPUTS: &[Output] = &[];
+
 /// Above any provider's time-outs and retries together.
 const CALL_TIME: Duration = Duration::from_secs(300);
 
@@ -19,7 +21,7 @@ pub struct Push(pub Arc<World>);
 
 impl Module<Event> for Push {
     fn outputs(&self) -> &'static [Output] {
-        &[]
+        OUTPUTS
     }
 
     fn key(&self, event: &Event) -> u64 {

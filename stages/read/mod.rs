@@ -22,7 +22,7 @@ use crate::shared::world::key_of;
 use crate::shared::{World, reply};
 
 const NET: usize = 0;
-const OUTPUTS: &[Output] = &[Output { name: "net", kind: OutputKind::Sink("net"), most: 1 }];
+pub(crate) const OUTPUTS: &[Output] = &[Output { name: "net", kind: OutputKind::Sink("net"), most: 1 }];
 
 pub struct Read(pub Arc<World>);
 

@@ -27,7 +27,7 @@ const DURABLE: usize = 1;
 const TRANSIENT: usize = 2;
 const BEFORE: usize = 3;
 const LOOKUP: usize = 4;
-const OUTPUTS: &[Output] = &[
+pub(crate) const OUTPUTS: &[Output] = &[
     // An answer, and a room joined and another left.
     Output { name: "net", kind: OutputKind::Sink("net"), most: 3 },
     Output { name: "durable", kind: OutputKind::Stage, most: 1 },

@@ -14,14 +14,10 @@ pub fn answer(ask: &Ask, now: Millis, answer: &Answer) -> Option<Event> {
     Some(Event::Mail(Mail::Reply { conn: ask.conn, frame }))
 }
 
-/// The refusal of a command: an `ack` with a code for messages, an `error` for the rest. Nothing where nobody waits.
+/// The refusal of a command, in the form that its asker understands; nothing where nobody waits.
 pub fn refusal(whom: &Whom, now: Millis, failure: Failure) -> Option<Mail> {
-    whom.i?;
-    let answer = match whom.is_send {
-        // A message that never got an id still wants one in its refusal (wire.md 3.8.2).
-        true => Answer::NotSent { failure, mid: MessageId::new(now, 0, 0), at: now },
-        false => Answer::Failed(failure),
-    };
+    // A message that never got an id still wants one in its refusal (wire.md 3.8.2).
+    let answer = whom.form.answer(failure, MessageId::new(now, 0, 0), now)?;
     let frame = tidegate_protocol::answer(whom.i, whom.client.as_deref(), now, &answer);
     Some(Mail::Reply { conn: whom.conn, frame })
 }

@@ -1,0 +1,202 @@
+//! The admin API over the running server: the engine's figures in the API's words, and changes back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate_domain::ids::MessageId;
+use tidegate_engine::{self as engine, Pipeline};
+use tidegate_http::{
+    Admin, Blocked, Family, Journeys, Kind, Percentiles, Policy, PoolPatch, PoolReport, Readiness, Refused, StagePatch,
+    StageReport, TraceOf, TraceStep, WebhookHooks, WebhookNotifier,
+};
+use tidegate_net::Net;
+use tidegate_stages::event::Event;
+use tidegate_stages::shared::World;
+use tidegate_store::Store;
+
+pub struct Watcher {
+    world: Arc<World>,
+    pipeline: Arc<Pipeline<Event>>,
+    store: Arc<dyn Store>,
+    hooks: Arc<WebhookHooks>,
+    notifier: Arc<WebhookNotifier>,
+    net: OnceLock<Weak<Net>>,
+    draining: AtomicBool,
+}
+
+impl Watcher {
+    pub fn new(
+        world: Arc<World>,
+        pipeline: Arc<Pipeline<Event>>,
+        store: Arc<dyn Store>,
+        hooks: Arc<WebhookHooks>,
+        notifier: Arc<WebhookNotifier>,
+    ) -> Self {
+        let (net, draining) = (OnceLock::new(), AtomicBool::new(false));
+        Watcher { world, pipeline, store, hooks, notifier, net, draining }
+    }
+
+    /// The reactors are up.
+    pub fn watch(&self, net: &Arc<Net>) {
+        let _ = self.net.set(Arc::downgrade(net));
+    }
+
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Admin for Watcher {
+    fn readiness(&self) -> Readiness {
+        let mut reasons = Vec::new();
+        if self.draining.load(Ordering::SeqCst) {
+            reasons.push("draining: the server is about to stop".to_owned());
+        }
+        if self.net.get().is_none() {
+            reasons.push("starting: nobody can connect yet".to_owned());
+        }
+        reasons.extend(self.store.trouble());
+        Readiness { ready: reasons.is_empty(), reasons }
+    }
+
+    fn stages(&self) -> Vec<StageReport> {
+        self.pipeline.stages().into_iter().map(stage_report).collect()
+    }
+
+    fn stage(&self, name: &str) -> Option<StageReport> {
+        self.pipeline.stage(name).map(stage_report)
+    }
+
+    fn change_stage(&self, name: &str, patch: StagePatch) -> Result<StageReport, Refused> {
+        self.pipeline.stage(name).ok_or(Refused::Unknown)?;
+        let ms = |ms: Option<f64>| ms.map(|ms| Duration::from_secs_f64(ms / 1_000.0));
+        let patch = engine::StagePatch {
+            workers: patch.workers,
+            batch: patch.batch,
+            bound: patch.bound,
+            policy: patch.policy.map(|policy| match policy {
+                Policy::Block => engine::Policy::Block,
+                Policy::Shed => engine::Policy::Shed,
+                Policy::DropOldest => engine::Policy::DropOldest,
+            }),
+            delay_target: ms(patch.delay_target_ms),
+            delay_interval: ms(patch.delay_interval_ms),
+        };
+        self.pipeline.set_stage(name, patch).map_err(impossible)?;
+        self.stage(name).ok_or(Refused::Unknown)
+    }
+
+    fn pools(&self) -> Vec<PoolReport> {
+        self.pipeline.pools().into_iter().map(pool_report).collect()
+    }
+
+    fn change_pool(&self, name: &str, patch: PoolPatch) -> Result<PoolReport, Refused> {
+        let find = || self.pools().into_iter().find(|pool| pool.name == name).ok_or(Refused::Unknown);
+        find()?;
+        self.pipeline.set_pool(name, engine::PoolPatch { workers: patch.workers }).map_err(impossible)?;
+        find()
+    }
+
+    fn trace(&self, of: TraceOf) -> Vec<TraceStep> {
+        crate::trace::steps(&self.world, &of)
+    }
+
+    fn families(&self) -> Vec<Family> {
+        let mut families = vec![
+            Family::new("sessions", "Sessions that are open", Kind::Gauge)
+                .number(&[], self.world.directory.count() as f64),
+            Family::new("cached_conversations", "Conversations in memory", Kind::Gauge)
+                .number(&[], self.world.views.len() as f64),
+        ];
+        if let Some(net) = self.net.get().and_then(Weak::upgrade) {
+            let stats = net.stats();
+            families.push(
+                Family::new("connections", "Connections that are open", Kind::Gauge)
+                    .number(&[], stats.connections as f64),
+            );
+            families.push(
+                Family::new("received_bytes", "Bytes read from sockets", Kind::Counter)
+                    .number(&[], stats.bytes_in as f64),
+            );
+            families.push(
+                Family::new("sent_bytes", "Bytes written to sockets", Kind::Counter)
+                    .number(&[], stats.bytes_out as f64),
+            );
+        }
+        families.extend(self.hooks.families());
+        families.extend(self.notifier.families());
+        families
+    }
+}
+
+fn impossible(problems: Vec<engine::Problem>) -> Refused {
+    let said: Vec<String> = problems.iter().map(|p| format!("{}; {}", p.reason, p.help)).collect();
+    Refused::Impossible(said.join(". "))
+}
+
+fn stage_report(report: engine::StageReport) -> StageReport {
+    let ms = |time: Duration| Some(time.as_secs_f64() * 1_000.0);
+    StageReport {
+        name: report.name.to_string(),
+        module: report.module,
+        pool: report.pool.to_string(),
+        workers: report.workers,
+        batch: report.batch,
+        bound: report.bound,
+        policy: match report.policy {
+            engine::Policy::Block => Policy::Block,
+            engine::Policy::Shed => Policy::Shed,
+            engine::Policy::DropOldest => Policy::DropOldest,
+        },
+        delay_target_ms: ms(report.delay_target),
+        delay_interval_ms: ms(report.delay_interval),
+        depth: report.depth,
+        held: report.held,
+        utilisation: report.utilisation,
+        blocked: Blocked { share: report.blocked.share, by: report.blocked.by },
+        rate: report.rate,
+        refused: report.refused,
+        wait_ns: percentiles(report.wait),
+        service_ns: percentiles(report.service),
+        held_ns: percentiles(report.held_time),
+        batch_size: percentiles(report.batch_size),
+    }
+}
+
+fn percentiles(of: engine::Percentiles) -> Percentiles {
+    Percentiles { p50: of.p50, p90: of.p90, p99: of.p99, p999: of.p999, max: of.max }
+}
+
+fn pool_report(report: engine::PoolReport) -> PoolReport {
+    PoolReport {
+        name: report.name.to_string(),
+        workers: report.workers,
+        stages: report.stages.iter().map(|stage| stage.to_string()).collect(),
+    }
+}
+
+impl Journeys for Watcher {
+    /// The way of one message: each stage's queue wait and service time, in microseconds from its start.
+    fn journey(&self, message: &str) -> Option<Value> {
+        let journey = self.world.journeys.find(MessageId::parse(message)?)?;
+        let marks = journey.marks();
+        let start = marks.iter().map(|mark| mark.queued_at).min()?;
+        let end = marks.iter().map(|mark| mark.ended_at).max()?;
+        let us = |ns: u64| ns as f64 / 1_000.0;
+        let stages: Vec<Value> = marks
+            .iter()
+            .map(|mark| {
+                json!({
+                    "stage": &*mark.stage,
+                    "queued_us": us(mark.queued_at - start),
+                    "wait_us": us(mark.started_at.saturating_sub(mark.queued_at)),
+                    "service_us": us(mark.ended_at.saturating_sub(mark.started_at)),
+                    "batch": mark.batch,
+                })
+            })
+            .collect();
+        Some(json!({ "id": message, "stages": stages, "total_us": us(end - start) }))
+    }
+}

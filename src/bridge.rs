@@ -1,0 +1,233 @@
+//! Where the reactors and the pipeline meet: each speaks its own words, and here they are put into each other's.
+//!
+//! Owns no rule but the classes of admission at the door.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate_domain::command::Priority;
+use tidegate_domain::error::{Code, Failure};
+use tidegate_domain::ids::{ConnId, MessageId};
+use tidegate_engine as engine;
+use tidegate_http as http;
+use tidegate_net as net;
+use tidegate_protocol::wire::{CommandType, OpType};
+use tidegate_protocol::{FailureForm, Head};
+use tidegate_stages::event::{Arrival, Arrived, Event, Origin};
+use tidegate_stages::mail::{Class, Deliver, Mail, Recipient};
+use tidegate_stages::shared::World;
+use tidegate_stages::supervisor::Post;
+
+/// The pipeline's entrance, as the reactors see it.
+pub struct Entrance {
+    pub world: Arc<World>,
+    pub door: engine::Door<Event>,
+}
+
+impl net::Door for Entrance {
+    fn opened(&self, conn: ConnId, meta: net::ConnMeta) {
+        let offline_pushed = match meta.transport {
+            net::Transport::WebSocket(net::Subprotocol::Binary { offline_pushed }) => offline_pushed,
+            _ => false,
+        };
+        let origin = Origin { ip: meta.ip, web: meta.origin.map(Into::into), offline_pushed };
+        self.door.offer_always(Event::Arrived(Arrived { conn, what: Arrival::Opened(origin) }));
+    }
+
+    fn frame(&self, conn: ConnId, frame: net::Frame) -> Result<(), net::Refusal> {
+        let head = tidegate_protocol::peek(&frame.bytes);
+        if !self.door.admit(class_of(&head), who(conn, &head)) {
+            return Err(self.refusal(&head));
+        }
+        let bytes = frame.bytes.clone();
+        let what =
+            Arrival::Frame { bytes: frame.bytes, received_ns: frame.received_ns, held: Some(Box::new(frame.credit)) };
+        let event = Event::Arrived(Arrived { conn, what });
+        self.door.offer_at(event, frame.received_ns).map_err(|_| self.refusal(&tidegate_protocol::peek(&bytes)))
+    }
+
+    fn closed(&self, conn: ConnId, why: net::Closed) {
+        self.door.offer_always(Event::Arrived(Arrived { conn, what: Arrival::Closed { clean: why.clean } }));
+    }
+}
+
+impl Entrance {
+    fn refusal(&self, head: &Head<'_>) -> net::Refusal {
+        let now = self.world.now();
+        let failure = Failure::because(Code::Overloaded, "the server is too busy: send again later");
+        let answer = FailureForm::of_head(head).answer(failure, MessageId::new(now, 0, 0), now);
+        let reply = answer.map(|answer| tidegate_protocol::answer(head.i, head.peer, now, &answer));
+        net::Refusal { reply, close: None }
+    }
+}
+
+/// Who goes first when there is too much: 3 is refused first, 0 last (design.md, promise 5).
+fn class_of(head: &Head<'_>) -> u8 {
+    let is = |cmd: CommandType| head.cmd == Some(cmd as i32);
+    let closes = is(CommandType::Session) && head.op == Some(OpType::Close as i32);
+    if is(CommandType::Echo) || is(CommandType::Ack) || is(CommandType::Read) || closes {
+        0
+    } else if is(CommandType::Direct) && (head.transient || head.priority == Priority::Low) {
+        3
+    } else if is(CommandType::Direct) || is(CommandType::Session) {
+        1
+    } else {
+        2
+    }
+}
+
+/// One number for a user, who is wholly in or wholly out.
+fn who(conn: ConnId, head: &Head<'_>) -> u64 {
+    match head.peer {
+        Some(peer) => tidegate_stages::shared::world::key_of(peer),
+        None => conn.as_u64(),
+    }
+}
+
+/// The reactors' mailboxes, as the end of the pipeline. The mailbox comes later than the pipeline: until then there is no
+/// room.
+#[derive(Default)]
+pub struct Reactors {
+    mailbox: OnceLock<net::Mailbox>,
+    waiting: Mutex<Vec<Arc<dyn Fn() + Send + Sync>>>,
+}
+
+impl Reactors {
+    pub fn connect(&self, mailbox: net::Mailbox) {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let _ = self.mailbox.set(mailbox.clone());
+        for wake in waiting {
+            mailbox.on_room(wake.clone());
+            wake();
+        }
+    }
+}
+
+impl engine::Sink<Event> for Reactors {
+    fn reserve(&self, n: u32) -> bool {
+        self.mailbox.get().is_some_and(|mailbox| mailbox.reserve(n))
+    }
+
+    fn give_back(&self, n: u32) {
+        if let Some(mailbox) = self.mailbox.get() {
+            mailbox.give_back(n);
+        }
+    }
+
+    fn push(&self, events: &mut Vec<Event>) {
+        let Some(mailbox) = self.mailbox.get() else { return events.clear() };
+        let mut out = Vec::with_capacity(events.len());
+        for event in events.drain(..) {
+            let Event::Mail(mail) = event else {
+                mailbox.give_back(1);
+                continue;
+            };
+            match mail {
+                Mail::Several(several) => {
+                    // One place was reserved for them; the rest goes past the bound, behind what came before.
+                    mailbox.give_back(1);
+                    mailbox.push(&mut out);
+                    several.into_iter().for_each(|mail| mailbox.post(translate(mail)));
+                }
+                mail => out.push(translate(mail)),
+            }
+        }
+        mailbox.push(&mut out);
+    }
+
+    fn on_room(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        match self.mailbox.get() {
+            Some(mailbox) => mailbox.on_room(wake),
+            None => self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(wake),
+        }
+    }
+}
+
+impl Post for Reactors {
+    fn post(&self, mail: Mail) {
+        if let Some(mailbox) = self.mailbox.get() {
+            mailbox.post(translate(mail));
+        }
+    }
+}
+
+fn translate(mail: Mail) -> net::Mail {
+    match mail {
+        Mail::Reply { conn, frame } => net::Mail::Reply { conn, frame },
+        Mail::Deliver(Deliver { to, frame, class, cause, since_ns, position: _ }) => net::Mail::Deliver {
+            to: to.into_iter().map(recipient).collect(),
+            frame,
+            class: class_to_net(class),
+            later_for: cause,
+            delay: Duration::ZERO,
+            since_ns,
+        },
+        Mail::Broadcast { group, frame, class, except, cause, since_ns } => {
+            net::Mail::Broadcast { group, frame, class: class_to_net(class), except, later_for: cause, since_ns }
+        }
+        Mail::Join { group, member } => net::Mail::Join { group, conn: member.conn, peer: member.client },
+        Mail::Leave { group, member } => net::Mail::Leave { group, conn: member.conn, peer: member.client },
+        Mail::LeaveAll(member) => net::Mail::LeaveAll { conn: member.conn, peer: member.client },
+        Mail::Entered(session) => net::Mail::LoggedIn { conn: session.conn, peer: session.client },
+        Mail::Lift(lift) => net::Mail::Deliver {
+            to: vec![recipient(lift.session)],
+            frame: lift.first.into_iter().next().unwrap_or_default(),
+            class: net::Class::Notice,
+            later_for: None,
+            delay: lift.delay,
+            since_ns: 0,
+        },
+        Mail::Gone { conn, still } => net::Mail::LoggedOut { conn, still },
+        Mail::Alive { conn } => net::Mail::Alive { conn },
+        Mail::Close { conn, code } => net::Mail::Close { conn, code: code.number() as u16, reason: code.name() },
+        // Taken apart before.
+        Mail::Several(_) => net::Mail::Deliver {
+            to: Vec::new(),
+            frame: Bytes::new(),
+            class: net::Class::Notice,
+            later_for: None,
+            delay: Duration::ZERO,
+            since_ns: 0,
+        },
+    }
+}
+
+fn recipient(session: Recipient) -> net::Recipient {
+    net::Recipient { conn: session.conn, peer: session.client }
+}
+
+fn class_to_net(class: Class) -> net::Class {
+    match class {
+        Class::RoomLow => net::Class::RoomLow,
+        Class::Transient => net::Class::Transient,
+        Class::RoomNormal => net::Class::RoomNormal,
+        Class::RoomHigh => net::Class::RoomHigh,
+        Class::Normal => net::Class::Normal,
+        Class::Notice => net::Class::Notice,
+    }
+}
+
+/// What is HTTP on the shared port goes to the HTTP side, once that is there.
+#[derive(Default)]
+pub struct HttpWay(pub OnceLock<http::HttpSide>);
+
+impl net::HttpDoor for HttpWay {
+    fn accept(&self, stream: net::HttpStream) {
+        let Some(side) = self.0.get() else { return };
+        let net::HttpStream { head, from_socket, to_socket, peer, tls } = stream;
+        side.accept(http::HttpStream { head, from_socket, to_socket: Box::new(Socket(to_socket)), peer, tls });
+    }
+}
+
+struct Socket(net::HttpSender);
+
+impl http::ToSocket for Socket {
+    fn send(&self, bytes: Bytes) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>> {
+        let sent = self.0.send(bytes);
+        Box::pin(async move { sent.await.map_err(|gone| io::Error::new(io::ErrorKind::BrokenPipe, gone)) })
+    }
+}

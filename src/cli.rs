@@ -1,0 +1,210 @@
+//! The command line: what can be typed, and what each command comes to.
+//!
+//! Exit codes: 0 good, 1 refused or failed, 2 not understood.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidegate_config::{Config, Format, ModuleCatalogue, ModuleEntry};
+
+use crate::bench::PairsArgs;
+use crate::logging::LogFormat;
+use crate::{bench, logging, run};
+
+/// A self-hosted realtime messaging server that LeanCloud's SDKs connect to.
+///
+/// Start with `tidegate run`: without a file it listens on this machine only, with an app for development, and prints
+/// where to point an SDK.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// How much to log: error, warn, info, debug or trace; also per module, as in `info,tidegate_net=debug`
+    #[arg(long, global = true, env = "TIDEGATE_LOG", default_value = "info", value_name = "LEVEL")]
+    log: String,
+    /// Log lines for people, or for machines
+    #[arg(long, global = true, env = "TIDEGATE_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server
+    ///
+    /// SIGTERM or Ctrl-C drains: clients are told to reconnect, and what was admitted is finished. A second one exits at
+    /// once.
+    Run(RunArgs),
+    /// Say what is wrong with a pipeline.toml, without starting
+    Check {
+        /// The file; without one, the built-in default
+        file: Option<PathBuf>,
+    },
+    /// Draw the pipeline that a file describes
+    Graph {
+        /// The file; without one, the built-in default
+        file: Option<PathBuf>,
+        #[arg(long, default_value = "text")]
+        format: GraphFormat,
+    },
+    /// Make apps
+    #[command(subcommand)]
+    App(AppCommand),
+    /// Load a running server and see what it does
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The pipeline.toml to use; without one, the built-in default
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where messages, keys and the development certificate are kept
+    #[arg(long, value_name = "DIR", env = "TIDEGATE_DATA", default_value = "data")]
+    pub data: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum AppCommand {
+    /// Print a fresh [[app]] table, with keys that nobody has seen
+    New,
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// Durable one-to-one messages: every sender keeps some outstanding until they are acknowledged
+    Pairs(PairsArgs),
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum GraphFormat {
+    Text,
+    Dot,
+    Svg,
+}
+
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            // Help and version are what was asked for.
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    if let Err(error) = logging::start(&cli.log.log, cli.log.log_format) {
+        eprintln!("tidegate: --log {:?}: {error}", cli.log.log);
+        return ExitCode::from(2);
+    }
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Check { file } => check(file),
+        Command::Graph { file, format } => graph(file, format),
+        Command::App(AppCommand::New) => app_new(),
+        Command::Bench(BenchCommand::Pairs(args)) => bench::pairs(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Stop { message, code }) => {
+            if !message.is_empty() {
+                eprintln!("{message}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Why a command ends without success, in words for whoever typed it.
+#[derive(Debug)]
+pub struct Stop {
+    message: String,
+    code: u8,
+}
+
+impl Stop {
+    pub fn because(message: impl std::fmt::Display) -> Self {
+        Stop { message: format!("tidegate: {message}"), code: 1 }
+    }
+
+    fn usage(message: impl std::fmt::Display) -> Self {
+        Stop { message: format!("tidegate: {message}"), code: 2 }
+    }
+}
+
+/// The file that was named, or the built-in default, with all that is wrong with it on stderr.
+pub fn load(file: Option<&PathBuf>) -> Result<Config, Stop> {
+    let (text, name) = match file {
+        None => (tidegate_config::DEFAULT.to_owned(), "pipeline.toml (built in)".to_owned()),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Stop::usage(format!("cannot read {}: {error}", path.display())))?;
+            (text, path.display().to_string())
+        }
+    };
+    let colours = std::io::stderr().is_terminal();
+    match tidegate_config::load(&text, &name, &catalogue()) {
+        Ok(config) => {
+            if !config.warnings.is_empty() {
+                eprint!("{}", tidegate_config::render_all(&config.warnings, colours));
+            }
+            Ok(config)
+        }
+        Err(diagnostics) => {
+            eprint!("{}", tidegate_config::render_all(&diagnostics, colours));
+            Err(Stop { message: String::new(), code: 1 })
+        }
+    }
+}
+
+/// What the stages declare, in the configuration's words.
+pub fn catalogue() -> ModuleCatalogue {
+    ModuleCatalogue::new(tidegate_stages::catalogue::DECLARED.map(|declared| ModuleEntry {
+        name: declared.name,
+        outputs: declared.outputs,
+        targets: declared.targets,
+        blocks: declared.blocks,
+        sheddable: declared.sheddable,
+        in_flight: declared.in_flight,
+    }))
+}
+
+fn check(file: Option<PathBuf>) -> Result<(), Stop> {
+    let config = load(file.as_ref())?;
+    let name = file.map_or("the built-in default".to_owned(), |file| file.display().to_string());
+    let (stages, apps) = (config.topology.stages.len(), config.apps.len());
+    eprintln!("{name} is good: {stages} stages, {apps} app{}", if apps == 1 { "" } else { "s" });
+    Ok(())
+}
+
+fn graph(file: Option<PathBuf>, format: GraphFormat) -> Result<(), Stop> {
+    let config = load(file.as_ref())?;
+    let format = match format {
+        GraphFormat::Text => Format::Text,
+        GraphFormat::Dot => Format::Dot,
+        GraphFormat::Svg => Format::Svg,
+    };
+    print(&tidegate_config::graph(&config.topology, &config.net.to, &catalogue(), format))
+}
+
+fn app_new() -> Result<(), Stop> {
+    let table = tidegate_config::new_app()
+        .map_err(|error| Stop::because(format!("the system gives no randomness: {error}")))?;
+    print(&table)
+}
+
+/// To stdout; a reader that has gone away is no error.
+fn print(text: &str) -> Result<(), Stop> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Stop::because(error)),
+        _ => Ok(()),
+    }
+}

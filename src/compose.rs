@@ -1,0 +1,225 @@
+//! The composition: everything that a server is made of, put together in the one order in which it can be.
+//!
+//! HTTP runtime, store, world, pipeline, reactors, HTTP side; taken down the other way round.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tidegate_config::Config;
+use tidegate_domain::directory::LocalDirectory;
+use tidegate_engine::{Env, Pipeline, Sink, Sinks};
+use tidegate_http::{Deps, HookOptions, HttpRuntime, HttpSide, NotifierOptions, WebhookHooks, WebhookNotifier};
+use tidegate_net as net;
+use tidegate_stages::event::Event;
+use tidegate_stages::shared::World;
+use tidegate_stages::shared::apps::Apps;
+use tidegate_stages::shared::world::{Clock, Parts};
+use tidegate_stages::supervisor::Watch;
+use tidegate_store::Store;
+use tidegate_store::rocks::{self, RocksOptions};
+
+use crate::admin::Watcher;
+use crate::bridge::{Entrance, HttpWay, Reactors};
+use crate::certificate::{self, Certificate};
+use crate::cli::RunArgs;
+use crate::pages;
+
+/// Threads of the HTTP side.
+const HTTP_THREADS: usize = 2;
+/// Bytes of stored blocks kept in memory.
+const BLOCK_CACHE: usize = 64 << 20;
+
+/// A server that is up.
+pub struct Server {
+    pub config: Config,
+    pub net: Arc<net::Net>,
+    pub http: Arc<HttpWay>,
+    pub pipeline: Arc<Pipeline<Event>>,
+    pub watcher: Arc<Watcher>,
+    pub runtime: HttpRuntime,
+    /// The certificate authority that clients must be told to trust, in development.
+    pub authority: Option<std::path::PathBuf>,
+    /// Whether the store was found after an unclean end.
+    pub recovered: bool,
+    pub development: bool,
+}
+
+/// Starts everything, or says in words what stands in the way.
+pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
+    let development = is_development(&config);
+    std::fs::create_dir_all(&args.data)
+        .map_err(|error| format!("cannot make the data folder {}: {error}", args.data.display()))?;
+    let certificate = certificate(&config, args, development)?;
+    let runtime = HttpRuntime::start(HTTP_THREADS).map_err(|error| error.to_string())?;
+    let clock: Clock = Arc::new(now);
+    let store = rocks::open(RocksOptions {
+        path: args.data.join("store"),
+        apps: config.apps.iter().map(|app| app.id.clone()).collect(),
+        sync: match config.store.sync {
+            tidegate_config::Sync::Commit => rocks::Sync::Commit,
+            tidegate_config::Sync::Interval(every) => rocks::Sync::Interval(every),
+            tidegate_config::Sync::Off => rocks::Sync::Off,
+        },
+        retention: config.store.retention,
+        dedupe_window: config.store.dedupe_window,
+        max_open_files: i32::try_from(config.store.max_open_files).unwrap_or(i32::MAX),
+        block_cache: BLOCK_CACHE,
+        clock: clock.clone(),
+    })
+    .map_err(|error| error.to_string())?;
+    let recovered = store.recovered();
+    let store: Arc<dyn Store> = Arc::new(store);
+
+    let in_flight = config.topology.stages.iter().filter_map(|stage| config.in_flight(&stage.name)).max();
+    let hook_options = HookOptions { in_flight: in_flight.unwrap_or(256), ..HookOptions::default() };
+    let hooks = Arc::new(WebhookHooks::start(&runtime, hook_options, &config.apps).map_err(|error| error.to_string())?);
+    let notifier = Arc::new(
+        WebhookNotifier::start(&runtime, NotifierOptions::default(), &config.apps)
+            .map_err(|error| error.to_string())?,
+    );
+    let world = World::new(Parts {
+        apps: Apps::new(config.apps.clone()),
+        directory: Arc::new(LocalDirectory::new()),
+        store: store.clone(),
+        hooks: hooks.clone(),
+        notifier: notifier.clone(),
+        clock,
+        random: Arc::new(random),
+        views: config.memory.conversations,
+        sessions_per_client: config.net.sessions_per_client,
+        sample: config.journeys.sample,
+    })
+    .map_err(|error| format!("the store cannot be read: {error}"))?;
+
+    let reactors = Arc::new(Reactors::default());
+    let sinks: Sinks<Event> = [("net".to_owned(), reactors.clone() as Arc<dyn Sink<Event>>)].into();
+    let supervisor = Arc::new(Watch { world: world.clone(), post: reactors.clone() });
+    let modules = tidegate_stages::catalogue::modules(&world);
+    let entry = config.net.to.clone();
+    let pipeline = Pipeline::build(config.topology.clone(), modules, sinks, supervisor, &[&entry], Env::real())
+        .map_err(|problems| {
+            let lines: Vec<String> =
+                problems.iter().map(|p| format!("{:?}: {} ({})", p.place, p.reason, p.help)).collect();
+            format!("the pipeline cannot be built: {}", lines.join("; "))
+        })?;
+    let pipeline = Arc::new(pipeline);
+    pipeline.start().map_err(|error| format!("cannot start the pipeline's threads: {error}"))?;
+
+    let http = Arc::new(HttpWay::default());
+    let clock = pipeline.clone();
+    let options = net::Options {
+        http: config.listen.http,
+        tcp: config.listen.tcp,
+        reactors: config.net.reactors,
+        mailbox: config.net.mailbox,
+        outbox: config.net.outbox,
+        credits: u32::try_from(config.net.credits).unwrap_or(u32::MAX),
+        credit_bytes: config.net.credit_bytes,
+        max_frame: config.net.max_frame,
+        tls: certificate.as_ref().map(|certificate| certificate.config.clone()),
+        plain: config.listen.plain,
+        trusted_proxies: config
+            .listen
+            .trusted_proxies
+            .iter()
+            .map(|block| block.to_string().parse())
+            .collect::<Result<_, String>>()?,
+        idle_timeout: config.net.idle_timeout,
+        login_timeout: config.net.login_timeout,
+        handshake_timeout: config.net.handshake_timeout,
+        max_connections: config.net.max_connections,
+        node: 0,
+        clock: Arc::new(move || clock.now()),
+    };
+    // The HTTP side first: whoever connects must be served at once.
+    let watcher = Arc::new(Watcher::new(world.clone(), pipeline.clone(), store, hooks, notifier));
+    let side = HttpSide::start(
+        &runtime,
+        tidegate_http::Options {
+            admin: Some(config.listen.admin),
+            public_url: config.listen.public_url.clone().map(Into::into),
+            ..tidegate_http::Options::default()
+        },
+        Deps {
+            apps: config.apps.clone(),
+            pages: if development { pages::PAGES.to_vec() } else { Vec::new() },
+            journeys: development.then(|| watcher.clone() as Arc<dyn tidegate_http::Journeys>),
+            admin: Some(watcher.clone()),
+        },
+    )
+    .map_err(|error| error.to_string())?;
+    let _ = http.0.set(side);
+    if development {
+        world.journeys.sample_all();
+    }
+    let door = Arc::new(Entrance { world, door: pipeline.door(&entry) });
+    let net = Arc::new(net::start(options, door, Some(http.clone())).map_err(|error| error.to_string())?);
+    reactors.connect(net.mailbox());
+    watcher.watch(&net);
+    Ok(Server {
+        config,
+        net,
+        http,
+        pipeline,
+        watcher,
+        runtime,
+        authority: certificate.and_then(|certificate| certificate.authority),
+        recovered,
+        development,
+    })
+}
+
+impl Server {
+    /// Takes leave of everybody within the configured time, finishes what was admitted, and closes the store.
+    pub fn drain(self) {
+        self.watcher.begin_drain();
+        if let Some(side) = self.http.0.get() {
+            side.drain();
+        }
+        let pipeline = self.pipeline.clone();
+        let all_left = self.net.drain(
+            self.config.net.drain_timeout,
+            move || pipeline.quiet(),
+            Arc::new(|peer| {
+                let mut frame = tidegate_protocol::notice(now(), &tidegate_domain::reply::Notice::GoAway).to_vec();
+                if let Some(peer) = peer {
+                    tidegate_protocol::append_peer(&mut frame, peer);
+                }
+                frame.into()
+            }),
+        );
+        if !all_left {
+            log::info!("some clients were still connected at the end of drain_timeout");
+        }
+        // The reactors' threads end, and tell the pipeline of each connection that was left.
+        drop(self.net);
+        self.pipeline.drain(Duration::from_secs(1));
+        self.pipeline.stop();
+        self.runtime.stop(Duration::from_secs(1));
+    }
+}
+
+/// The file's certificate; in development, one of our own.
+fn certificate(config: &Config, args: &RunArgs, development: bool) -> Result<Option<Certificate>, String> {
+    match &config.listen.tls {
+        Some(tls) => certificate::from_files(&tls.cert, &tls.key).map(Some),
+        None if development => certificate::for_development(&args.data).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Everybody knows the development app's keys; with them the server is for trying things out.
+fn is_development(config: &Config) -> bool {
+    config.apps.iter().any(|app| &*app.key == tidegate_config::DEVELOPMENT_KEY)
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    // There is nothing that could be served safely without randomness.
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}

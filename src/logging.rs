@@ -1,0 +1,42 @@
+//! Log lines: for people, or one JSON object each for machines.
+
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::ValueEnum;
+use serde_json::json;
+use tidegate_domain::time::iso;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Fails where `level` is no filter that can be understood.
+pub fn start(level: &str, format: LogFormat) -> Result<(), String> {
+    let mut builder = env_logger::Builder::new();
+    // `parse_filters` would only print a complaint.
+    for part in level.split(',').filter(|part| !part.trim().is_empty()) {
+        let (module, level) = part.rsplit_once('=').map_or((None, part), |(module, level)| (Some(module), level));
+        let level = level
+            .trim()
+            .parse::<log::LevelFilter>()
+            .map_err(|_| format!("{:?} is no level: write off, error, warn, info, debug or trace", level.trim()))?;
+        builder.filter(module.map(str::trim), level);
+    }
+    match format {
+        LogFormat::Text => builder.format_timestamp_millis(),
+        LogFormat::Json => builder.format(|out, record| {
+            let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+            let line = json!({
+                "at": iso(at),
+                "level": record.level().as_str().to_lowercase(),
+                "target": record.target(),
+                "message": record.args().to_string(),
+            });
+            writeln!(out, "{line}")
+        }),
+    };
+    builder.try_init().map_err(|error| error.to_string())
+}

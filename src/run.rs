@@ -1,0 +1,49 @@
+//! `tidegate run`: starts a server, says where it is, and waits for the signal to leave.
+
+use std::io::IsTerminal;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::cli::{RunArgs, Stop, load};
+use crate::{compose, greeting};
+
+/// Fewer open files than this do not carry many clients.
+const FEW_FILES: u64 = 10_000;
+
+pub fn run(args: &RunArgs) -> Result<(), Stop> {
+    let config = load(args.config.as_ref())?;
+    raise_open_files();
+    // Before any thread, so that none misses the signals.
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(Stop::because)?;
+    let server = compose::start(config, args).map_err(Stop::because)?;
+    if server.recovered {
+        log::warn!("the last run ended without closing the store; it was recovered");
+    }
+    eprint!("{}", greeting::text(&server, args, std::io::stderr().is_terminal()));
+    let _ = signals.forever().next();
+    log::info!("leaving: clients are told to reconnect; a second signal exits at once");
+    let second = std::thread::Builder::new().name("signals".into()).spawn(move || {
+        if signals.forever().next().is_some() {
+            log::warn!("second signal: exiting at once");
+            std::process::exit(130);
+        }
+    });
+    if let Err(error) = second {
+        log::warn!("a second signal will not be heard: {error}");
+    }
+    server.drain();
+    log::info!("all left");
+    Ok(())
+}
+
+/// Each client is an open file; most systems start with few.
+fn raise_open_files() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < FEW_FILES => {
+            log::warn!("only {limit} files may be open, and each connection is one: raise the hard limit (ulimit -Hn)");
+        }
+        Ok(limit) => log::debug!("{limit} files may be open"),
+        Err(error) => log::warn!("the limit of open files could not be raised: {error}"),
+    }
+}
