@@ -80,6 +80,9 @@ fn a_restart_keeps_everything_and_counts() {
     let key = first.seal_key();
     assert_eq!((first.start(), first.recovered(), first.trouble()), (1, false, None));
     assert_ne!(key, [0; 32]);
+    let mode =
+        |path| std::os::unix::fs::PermissionsExt::mode(&fs::metadata(folder.path().join(path)).unwrap().permissions());
+    assert_eq!([mode("store") & 0o77, mode("store/rocks") & 0o77], [0, 0], "the seal key is nobody else's to read");
     drop(first);
     let second = open_in(folder.path()).unwrap();
     assert_eq!((second.start(), second.recovered(), second.seal_key()), (2, false, key));

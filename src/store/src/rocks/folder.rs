@@ -16,6 +16,7 @@ use crate::StoreError;
 pub(super) const SCHEMA: u32 = 1;
 
 const MARKER: &str = "tidegate-store";
+const ROCKS: &str = "rocks";
 const FIRST_LINE: &str = "This folder belongs to a Tidegate server; do not change it by hand.";
 const NEW: &str = "new  ";
 const READY: &str = "ready";
@@ -58,11 +59,14 @@ impl Folder {
         let new = if text.is_empty() {
             let text = format!("{FIRST_LINE}\nschema {SCHEMA}\n{NEW}");
             marker.rewind().and_then(|()| marker.write_all(text.as_bytes())).map_err(io)?;
-            marker.sync_all().and_then(|()| File::open(path)?.sync_all()).map_err(io)?;
+            marker.sync_all().map_err(io)?;
             true
         } else {
             read_marker(&text).map_err(|why| refused(path, &why))?
         };
+        if new {
+            make(&path.join(ROCKS)).map_err(io)?;
+        }
         Ok(Folder { path: path.to_owned(), marker, new })
     }
 
@@ -70,6 +74,12 @@ impl Folder {
     pub fn ready(&mut self) -> Result<(), StoreError> {
         if self.new {
             let io = |error| refused(&self.path, &format!("cannot be used: {error}"));
+            // What is acknowledged from here on must not hang on a name that a power cut takes away.
+            File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(io)?;
+            // The folder's own name is in its parent, which need not be ours to open.
+            if let Some(parent) = self.path.parent().and_then(|parent| File::open(parent).ok()) {
+                parent.sync_all().map_err(io)?;
+            }
             let end = self.marker.metadata().map_err(io)?.len();
             self.marker.write_all_at(READY.as_bytes(), end.saturating_sub(READY.len() as u64)).map_err(io)?;
             self.marker.sync_all().map_err(io)?;
@@ -83,7 +93,7 @@ impl Folder {
     }
 
     pub fn rocks(&self) -> PathBuf {
-        self.path.join("rocks")
+        self.path.join(ROCKS)
     }
 
     pub fn refused_commits(&self) -> PathBuf {
@@ -95,7 +105,7 @@ pub(super) fn refused(path: &Path, why: &str) -> StoreError {
     StoreError::Refused(format!("the data folder {} {why}.", path.display()))
 }
 
-/// Only the server's own user may look into it: the key that seals session tokens is there.
+/// Only the server's own user may look into what is made here: the key that seals session tokens is in it.
 fn make(path: &Path) -> std::io::Result<()> {
     if path.is_dir() {
         return Ok(());
