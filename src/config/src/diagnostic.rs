@@ -4,6 +4,7 @@
 //! of apps are starred out of the text that is shown, for what a server prints at its start ends in a journal. Must not
 //! know any key's meaning.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,8 +26,20 @@ pub enum Severity {
 pub(crate) struct Source {
     pub(crate) name: String,
     /// Of the file's own length, so that spans hold; secrets are stars.
-    pub(crate) text: String,
+    text: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
+
+impl Source {
+    /// Counted from 0.
+    fn line(&self, at: usize) -> usize {
+        self.lines.partition_point(|start| *start <= at).saturating_sub(1)
+    }
+}
+
+/// Complaints that are shown at most: a file that is none (a picture, say) would have thousands.
+const MOST: usize = 100;
 
 /// One complaint about a file. `Display` is the whole of it without colours, ending without a newline.
 #[derive(Debug, Clone)]
@@ -76,10 +89,9 @@ impl Diagnostic {
     /// Line and column, both from 1, the column in characters; `None` where the file has no such place.
     pub fn position(&self) -> Option<(usize, usize)> {
         let (span, _) = self.place.as_ref()?;
-        let before = &self.source.text[..span.start];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Some((line, column))
+        let line = self.source.line(span.start);
+        let column = self.source.text[self.source.lines[line]..span.start].chars().count();
+        Some((line + 1, column + 1))
     }
 
     pub(crate) fn offset(&self) -> usize {
@@ -141,15 +153,23 @@ pub fn render_all(diagnostics: &[Diagnostic], colours: bool) -> String {
 
 /// Where complaints are gathered while a file is read.
 pub(crate) struct Report {
-    pub(crate) source: Arc<Source>,
+    source: Arc<Source>,
     diagnostics: Vec<Diagnostic>,
-    /// Lines of which enough is said by the first so many diagnostics.
-    hushed: Vec<usize>,
+    /// Lines of which enough is said, and by how many of the diagnostics.
+    hushed: HashSet<usize>,
+    hushed_by: usize,
 }
 
 impl Report {
     pub(crate) fn new(name: &str, text: String) -> Self {
-        Report { source: Arc::new(Source { name: name.into(), text }), diagnostics: Vec::new(), hushed: Vec::new() }
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(ends).collect();
+        Report {
+            source: Arc::new(Source { name: name.into(), text, lines }),
+            diagnostics: Vec::new(),
+            hushed: HashSet::new(),
+            hushed_by: 0,
+        }
     }
 
     pub(crate) fn error(&mut self, title: impl Into<String>) -> &mut Diagnostic {
@@ -166,9 +186,15 @@ impl Report {
         &mut self.diagnostics[at]
     }
 
+    /// The line of a place, from 0.
+    pub(crate) fn line(&self, at: usize) -> usize {
+        self.source.line(at)
+    }
+
     /// Keeps what was said so far, and drops what will yet be said of the same lines.
     pub(crate) fn hush(&mut self) {
-        self.hushed = self.diagnostics.iter().map(|d| d.position().map_or(0, |(line, _)| line)).collect();
+        self.hushed = self.diagnostics.iter().filter_map(|d| d.position()).map(|(line, _)| line).collect();
+        self.hushed_by = self.diagnostics.len();
     }
 
     pub(crate) fn has_errors(&self) -> bool {
@@ -177,10 +203,19 @@ impl Report {
 
     /// In the order of the file; what has no place in it comes last.
     pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
-        let mut said = self.diagnostics.split_off(self.hushed.len().min(self.diagnostics.len()));
+        let mut said = self.diagnostics.split_off(self.hushed_by);
         said.retain(|d| d.position().is_none_or(|(line, _)| !self.hushed.contains(&line)));
         self.diagnostics.append(&mut said);
         self.diagnostics.sort_by_key(Diagnostic::offset);
+        // Warnings make room first: whatever is cut, an error stays.
+        if self.diagnostics.len() > MOST {
+            self.diagnostics.retain(|d| d.severity == Severity::Error);
+        }
+        if self.diagnostics.len() > MOST {
+            let more = self.diagnostics.len() - MOST;
+            self.diagnostics.truncate(MOST);
+            self.error(format!("{more} more errors are not shown")).help("is this the right file?");
+        }
         self.diagnostics
     }
 }

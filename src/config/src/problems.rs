@@ -15,7 +15,8 @@ pub(crate) fn explain(topology: &Topology, entry: &str, file: &File<'_, '_>, rep
     misfits(file, &mut misled, report);
     // Where an output leads astray, what it should lead to seems useless.
     let lost = file.lost || !misled.is_empty();
-    for problem in topology.check(&file.catalogue.declared(), &[entry]) {
+    let problems = topology.check(&file.catalogue.declared(), &[entry]);
+    for problem in &problems {
         let said = match &problem.place {
             // Unknown names were found while the file was read, with more to say.
             Place::Stage { field: "module" | "pool", .. } | Place::Entry(_) => true,
@@ -30,8 +31,12 @@ pub(crate) fn explain(topology: &Topology, entry: &str, file: &File<'_, '_>, rep
             _ => false,
         };
         if !said {
-            in_its_words(&problem, file, report);
+            in_its_words(problem, file, report);
         }
+    }
+    // Whatever was thought to be said elsewhere: nothing that the engine refuses may pass for good.
+    if !report.has_errors() {
+        problems.iter().for_each(|problem| in_its_words(problem, file, report));
     }
 }
 

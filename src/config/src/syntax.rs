@@ -11,9 +11,8 @@ pub(crate) fn explain(errors: &[Error], text: &str, root: &DeTable<'_>, report: 
     let mut last_line = None;
     for error in errors {
         let span = error.span().unwrap_or(text.len()..text.len());
-        let start = span.start.min(text.len());
         // One slip often makes several errors; the first of a line says it.
-        let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count();
+        let line = report.line(span.start);
         if last_line.replace(line) == Some(line) {
             continue;
         }

@@ -232,6 +232,29 @@ fn a_fresh_app_loads_and_is_fresh() {
 }
 
 #[test]
+fn a_file_that_is_none_is_refused_soon_and_shortly() {
+    let mut text = "\u{1}garbage = = [\n".repeat(20_000);
+    text.push_str(&"[net]\nunknown_key = 1\n".repeat(100));
+    let started = std::time::Instant::now();
+    let said = refused(&text);
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert_eq!(said.len(), 101);
+    assert!(said[100].title().contains("more errors"), "{}", said[100]);
+}
+
+#[test]
+fn depth_is_refused_or_read_and_never_overflows() {
+    for text in [
+        format!("[[app]]\n{}a = 1\n", "a.".repeat(50_000)),
+        format!("[{}a]\n", "a.".repeat(50_000)),
+        format!("a = {}", "[".repeat(50_000)),
+        format!("a = {}", "{ a = ".repeat(50_000)),
+    ] {
+        assert!(!refused(&text).is_empty());
+    }
+}
+
+#[test]
 fn places_count_lines_and_characters_from_one() {
     let diagnostics = refused("# 服务器\n[net]\nto = \"décode\" # 1\nmailbox = \"é\"\n");
     let places: Vec<_> = diagnostics.iter().map(Diagnostic::position).collect();
