@@ -119,11 +119,19 @@ impl<E: Event> Task<E> {
 
 impl<E: Event> Batch<'_, E> {
     /// The next item, or `None` when the batch is over. What is emitted until the next call belongs to this item.
+    ///
+    /// A stage may also take all items first and emit after the `None` (one that commits and answers then): what it emits
+    /// there belongs to the batch, leaves with it, and is not kept behind an item that overlaps.
     #[allow(clippy::should_implement_trait)] // a stage wants `while let`, and an iterator could not be emitted to
     pub fn next(&mut self) -> Option<Item<E>> {
         self.finish_item();
         loop {
-            let (lane, work) = self.task.taken.work.pop_front()?;
+            let Some((lane, work)) = self.task.taken.work.pop_front() else {
+                // What a stage emits from here on belongs to the batch: one that commits first and answers then.
+                #[cfg(debug_assertions)]
+                self.task.emitted.clear();
+                return None;
+            };
             let owned = &self.task.lanes[lane as usize];
             let key = work.entry().key;
             let (slot, front) = match &work {

@@ -22,6 +22,7 @@ mod pipeline;
 mod queue;
 mod report;
 mod room;
+mod sim;
 
 mod sync;
 mod threads;
@@ -36,5 +37,6 @@ pub use journey::{Journey, Mark};
 pub use pipeline::{Door, Pipeline, PoolPatch, StagePatch};
 pub use report::{Blocked, Percentiles, PoolReport, StageReport, Totals, WAIT_BUCKETS_NS};
 
+pub use sim::{Outside, Sim};
 pub use ticket::Ticket;
 pub use topology::{Place, Policy, PoolSettings, Problem, StageSettings, Topology};

@@ -146,10 +146,15 @@ impl<E: Event> Pipeline<E> {
         Ok(())
     }
 
-    /// A way in. `None` when `stage` is not among the entries that the pipeline was built with.
-    pub fn door(&self, stage: &str) -> Option<Door<E>> {
-        self.entries.iter().find(|entry| *entry == stage)?;
-        Some(Door { core: self.core.clone(), stage: self.index(stage)? })
+    /// A way in.
+    ///
+    /// # Panics
+    /// When `stage` is not among the entries that the pipeline was built with.
+    pub fn door(&self, stage: &str) -> Door<E> {
+        let entry = self.entries.iter().any(|entry| entry == stage);
+        let index = self.index(stage).filter(|_| entry);
+        let Some(stage) = index else { panic!("{stage:?} is not an entry of this pipeline: {:?}", self.entries) };
+        Door { core: self.core.clone(), stage }
     }
 
     /// The time on the pipeline's clock, in nanoseconds: what [`crate::Batch::now`] and journeys are in.
@@ -213,6 +218,13 @@ impl<E: Event> Pipeline<E> {
             batch_size: recent.batch,
             totals,
         }
+    }
+
+    /// Of each stage, in the topology's order, how much of its bound is used and how many events of it are held: what
+    /// [`Pipeline::stages`] says as well, without the cost of its percentiles.
+    pub fn depths(&self) -> Vec<(Arc<str>, usize, usize)> {
+        let of = |s: &StageCore<E>| (s.name.clone(), s.queue.room.used(), s.held.load(SeqCst));
+        self.core.stages.iter().map(of).collect()
     }
 
     /// All pools, shared ones first.

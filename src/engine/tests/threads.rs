@@ -68,7 +68,7 @@ fn change_something(pipeline: &Pipeline<Ev>, random: &Random) {
 fn stress(layout: &str, seed: u64, time: Duration) {
     let rig = rig(chain(layout), modules(), 200, Env::real());
     rig.pipeline.start().unwrap();
-    let door = rig.pipeline.door("one").unwrap();
+    let door = rig.pipeline.door("one");
     let random = Random::new(seed);
     let mut sent: HashMap<u64, u64> = HashMap::new();
     let mut seen: HashMap<u64, u64> = HashMap::new();
@@ -140,7 +140,7 @@ fn a_door_refuses_when_full_and_when_draining() {
     let mut topology = chain("own");
     topology.stages[0].bound = 32;
     let rig = rig(topology, modules(), 200, Env::real());
-    let door = rig.pipeline.door("one").unwrap(); // not started: nothing leaves
+    let door = rig.pipeline.door("one"); // not started: nothing leaves
     for n in 0..32 {
         door.offer(ev(n, n)).unwrap();
     }
@@ -152,14 +152,13 @@ fn a_door_refuses_when_full_and_when_draining() {
     assert!(rig.pipeline.drain(Duration::from_secs(10)));
     assert_eq!(door.offer(ev(1, 101)).unwrap_err().1, Refusal::Draining);
     assert_eq!(rig.end.take().len(), 33);
-    assert!(rig.pipeline.door("two").is_none(), "not an entry");
 }
 
 #[test]
 fn a_full_sink_stops_the_line_and_room_starts_it_again() {
     let rig = rig(chain("own"), modules(), 10, Env::real());
     rig.pipeline.start().unwrap();
-    let door = rig.pipeline.door("one").unwrap();
+    let door = rig.pipeline.door("one");
     let mut accepted = 0;
     until("the door refuses because all is full", || match door.offer(ev(accepted % 5, accepted)) {
         Ok(()) => {
@@ -193,7 +192,7 @@ fn a_held_event_comes_back_with_its_answer_before_its_followers() {
     let topology = Topology { stages: vec![StageSettings::new("hold")], pools: vec![] };
     let rig = rig(topology, [("hold", hold)], 100, Env::real());
     rig.pipeline.start().unwrap();
-    let door = rig.pipeline.door("hold").unwrap();
+    let door = rig.pipeline.door("hold");
     for event in [ev(1, 0), ev(1, 1), ev(2, 7), ev(1, 2)] {
         door.offer(event).unwrap();
     }
@@ -225,7 +224,7 @@ fn deadlines_and_lost_tickets_resume() {
     let topology = Topology { stages: vec![StageSettings::new("hold")], pools: vec![] };
     let rig = rig(topology, [("hold", hold)], 100, Env::real());
     rig.pipeline.start().unwrap();
-    let door = rig.pipeline.door("hold").unwrap();
+    let door = rig.pipeline.door("hold");
     for n in 0..3 {
         door.offer(ev(5, n)).unwrap();
     }
@@ -248,7 +247,7 @@ fn a_panic_is_one_batch_and_the_pool_goes_on() {
     stage.batch = 1;
     let rig = rig(Topology { stages: vec![stage], pools: vec![] }, [("boom", boom)], 100, Env::real());
     rig.pipeline.start().unwrap();
-    let door = rig.pipeline.door("boom").unwrap();
+    let door = rig.pipeline.door("boom");
     for n in 0..20 {
         door.offer(ev(1, n)).unwrap();
     }
