@@ -227,7 +227,7 @@ fn pool_use(name: &str, file: &File<'_, '_>, report: &mut Report) -> bool {
             complaint.see(span, "waits for the disk");
         }
     }
-    complaint.help(format!("give {waiting} a pool of their own, or leave their `pool` out"));
+    complaint.help(format!("name another pool in {waiting}, or leave `pool` out there"));
     true
 }
 
