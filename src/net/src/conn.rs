@@ -349,3 +349,14 @@ impl Conn {
         add(&cx.post.counters.bytes_in, n as u64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A million clients are carried by tens of thousands of these.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Conn>() <= 192, "{}", size_of::<Conn>());
+    }
+}

@@ -94,3 +94,76 @@ impl Share {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+    use crate::mailbox::Room;
+
+    /// Wakes a poll that nobody waits on.
+    fn post() -> Arc<Post> {
+        let poll = mio::Poll::new().unwrap();
+        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+        Arc::new(Post::new(1, waker, Arc::new(Room::default())))
+    }
+
+    fn share(post: &Arc<Post>, most: u32, most_bytes: usize) -> Arc<Share> {
+        Share::new(ConnId::new(0, 0, 1, 1), post.clone(), most, most_bytes)
+    }
+
+    fn asked(post: &Post) -> usize {
+        let mut asked = Vec::new();
+        post.take_attention(&mut asked);
+        asked.len()
+    }
+
+    #[test]
+    fn a_paused_connection_goes_on_at_half_of_its_credits() {
+        let post = post();
+        let share = share(&post, 4, 1000);
+        let mut held: Vec<_> = (0..4).map(|_| share.take(10)).collect();
+        assert!(!share.has_some());
+        held.pop();
+        assert_eq!(asked(&post), 0);
+        held.pop();
+        assert_eq!(asked(&post), 1);
+        held.clear();
+        assert_eq!((asked(&post), share.is_paused()), (0, false));
+    }
+
+    #[test]
+    fn bytes_run_out_too_but_never_for_one_command() {
+        let post = post();
+        let share = share(&post, 4, 1000);
+        let large = share.take(5000);
+        assert!(!share.has_some());
+        drop(large);
+        assert_eq!(asked(&post), 1);
+        assert!(share.has_some());
+    }
+
+    /// Whoever finds no credit must be asked to look again, however the other thread's return falls.
+    #[test]
+    fn no_return_is_missed() {
+        let post = post();
+        let share = share(&post, 2, 1000);
+        let (to_finisher, finisher) = mpsc::channel::<Credit>();
+        let finishing = thread::spawn(move || finisher.into_iter().for_each(drop));
+        let mut spins = 0;
+        for _ in 0..100_000 {
+            while !share.has_some() {
+                while asked(&post) == 0 {
+                    spins += 1;
+                    assert!(spins < 2_000_000_000, "paused for ever");
+                    std::hint::spin_loop();
+                }
+            }
+            to_finisher.send(share.take(1)).unwrap();
+        }
+        drop(to_finisher);
+        finishing.join().unwrap();
+    }
+}

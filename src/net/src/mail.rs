@@ -100,8 +100,6 @@ pub enum Class {
 }
 
 impl Class {
-    pub(crate) const COUNT: usize = 6;
-
     pub(crate) fn may_drop(self) -> bool {
         self < Class::Normal
     }

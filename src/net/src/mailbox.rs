@@ -46,7 +46,11 @@ impl Mailbox {
             let granted =
                 post.used.fetch_update(SeqCst, SeqCst, |used| used.checked_add(n).filter(|sum| *sum <= post.bound));
             if granted.is_err() {
-                self.posts[..at].iter().for_each(|post| post.free(n));
+                // Without a word to those who wait: the callers of `reserve` may hold locks that the callbacks take, and
+                // the mailbox that was full will tell them anyway.
+                self.posts[..at].iter().for_each(|post| {
+                    post.used.fetch_sub(n, SeqCst);
+                });
                 return false;
             }
         }
@@ -93,8 +97,8 @@ impl Mailbox {
         self.push(&mut vec![mail]);
     }
 
-    /// Adds a callback for when room was made after a failed [`reserve`](Self::reserve). It is called on a reactor's
-    /// thread and must not wait.
+    /// Adds a callback for when room was made after a failed [`reserve`](Self::reserve). It is called by whoever makes
+    /// the room, a reactor or a caller of `push` and `give_back`, and must not wait.
     pub fn on_room(&self, wake: Wake) {
         self.room.wakes.write().unwrap_or_else(PoisonError::into_inner).push(wake);
     }
@@ -256,4 +260,119 @@ impl Post {
 /// A panic elsewhere leaves a queue whole: nothing is done under these locks but moving values.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::mail::Class;
+
+    fn mailbox(reactors: usize, bound: usize) -> (Mailbox, Vec<mio::Poll>) {
+        let room = Arc::new(Room::default());
+        let mut polls = Vec::new();
+        let posts = (0..reactors).map(|_| {
+            let poll = mio::Poll::new().unwrap();
+            let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+            polls.push(poll);
+            Arc::new(Post::new(bound, waker, room.clone()))
+        });
+        (Mailbox::new(posts.collect(), room.clone()), polls)
+    }
+
+    fn conn(reactor: u8) -> ConnId {
+        ConnId::new(0, reactor, 1, 1)
+    }
+
+    fn take(mailbox: &Mailbox, reactor: usize) -> VecDeque<Mail> {
+        let mut into = VecDeque::new();
+        mailbox.posts[reactor].take(&mut into);
+        into
+    }
+
+    #[test]
+    fn a_delivery_is_split_and_takes_one_place_a_reactor() {
+        let (mailbox, _polls) = mailbox(3, 8);
+        assert!(mailbox.reserve(2));
+        let to = [0, 2, 0, 9].map(|reactor| Recipient { conn: conn(reactor), peer: "a".into() }).into();
+        let (frame, class) = (Bytes::new(), Class::Normal);
+        let delivery = Mail::Deliver { to, frame, class, later_for: None, delay: Duration::ZERO, since_ns: 0 };
+        mailbox.push(&mut vec![delivery, Mail::Alive { conn: conn(2) }]);
+        let lengths: Vec<usize> = take(&mailbox, 0)
+            .into_iter()
+            .chain(take(&mailbox, 1))
+            .chain(take(&mailbox, 2))
+            .map(|mail| if let Mail::Deliver { to, .. } = mail { to.len() } else { 0 })
+            .collect();
+        assert_eq!(lengths, [2, 1, 0]);
+        assert_eq!(mailbox.depth(), 3);
+    }
+
+    #[test]
+    fn a_failed_reservation_leaves_nothing_behind() {
+        let (mailbox, _polls) = mailbox(2, 4);
+        mailbox.posts[1].used.fetch_add(3, SeqCst);
+        assert!(!mailbox.reserve(2));
+        assert_eq!(mailbox.posts[0].used.load(SeqCst), 0);
+    }
+
+    /// Two producers that sleep until they are told of room, and two reactors that sleep until they are woken: all mail
+    /// arrives, and nobody sleeps for ever.
+    #[test]
+    fn no_wake_up_is_missed() {
+        const EACH: usize = 20_000;
+        let (mailbox, mut polls) = mailbox(2, 4);
+        let told = Arc::new((Mutex::new(0u64), std::sync::Condvar::new()));
+        mailbox.on_room({
+            let told = told.clone();
+            Arc::new(move || {
+                *lock(&told.0) += 1;
+                told.1.notify_all();
+            })
+        });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        thread::scope(|scope| {
+            for (reactor, mut poll) in polls.drain(..).enumerate() {
+                let post = mailbox.posts[reactor].clone();
+                scope.spawn(move || {
+                    let (mut got, mut inbox) = (0, VecDeque::new());
+                    let mut events = mio::Events::with_capacity(4);
+                    while got < EACH {
+                        if post.may_sleep() {
+                            poll.poll(&mut events, Some(Duration::from_secs(30))).unwrap();
+                            assert!(!events.is_empty(), "a reactor was not woken");
+                        }
+                        post.awake();
+                        post.take(&mut inbox);
+                        got += inbox.len();
+                        post.free(inbox.drain(..).count());
+                    }
+                });
+            }
+            for reactor in 0..2 {
+                let (mailbox, told) = (mailbox.clone(), told.clone());
+                scope.spawn(move || {
+                    for _ in 0..EACH {
+                        loop {
+                            let before = *lock(&told.0);
+                            if mailbox.reserve(1) {
+                                break;
+                            }
+                            let mut now = lock(&told.0);
+                            while *now == before {
+                                assert!(Instant::now() < deadline, "nobody told of room");
+                                now = told.1.wait_timeout(now, Duration::from_secs(30)).unwrap().0;
+                            }
+                        }
+                        mailbox.push(&mut vec![Mail::Alive { conn: conn(reactor) }]);
+                    }
+                });
+            }
+        });
+        assert_eq!(mailbox.depth(), 0);
+    }
 }

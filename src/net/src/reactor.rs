@@ -211,14 +211,16 @@ impl Reactor {
 
     /// Connections that can go on: credits came back, the HTTP side has something, or a turn was not enough.
     fn attend(&mut self) {
-        let mut ids = mem::take(&mut self.cx.again);
+        let again = mem::take(&mut self.cx.again);
         let mut asked = Vec::new();
         self.cx.post.take_attention(&mut asked);
-        ids.append(&mut asked);
-        for id in ids {
+        for (id, was_asked) in again.into_iter().map(|id| (id, false)).chain(asked.into_iter().map(|id| (id, true))) {
             let Some(conn) = self.table.get(id) else { continue };
             if matches!(conn.speaks, Speaks::Http(_)) {
                 conn.touch(&mut self.cx);
+            } else if was_asked {
+                // Until now it was not read, which was not its silence.
+                conn.heard = self.cx.tick;
             }
             read(conn, true, &mut self.cx);
             if conn.dead {
@@ -309,10 +311,11 @@ impl Reactor {
     }
 
     fn walk(&mut self) {
-        let room = WRITES.saturating_sub(self.cx.dirty.len());
-        if !self.groups.is_busy() || room == 0 {
+        if !self.groups.is_busy() {
             return;
         }
+        // However much mail there is, broadcasts get on.
+        let room = WRITES.saturating_sub(self.cx.dirty.len()).max(WRITES / 4);
         let (table, cx) = (&mut self.table, &mut self.cx);
         let later = cx.now_ns + AFTER_REPLY.as_nanos() as u64;
         let done = self.groups.walk(room, NOTICES, |conn, peer, broadcast| {

@@ -29,7 +29,8 @@ const UNPARSEABLE: (u16, &str) = (4114, "UNPARSEABLE_RAW_MESSAGE");
 impl Conn {
     /// Reads what there is. `thorough`: until the socket has nothing more, even after a short read.
     pub(crate) fn readable(&mut self, thorough: bool, cx: &mut Context) {
-        if !self.unread.is_empty() {
+        // What waited for credits; what an opening connection keeps waits for more bytes, and may not be plain at all.
+        if !self.unread.is_empty() && !matches!(self.speaks, Speaks::Opening(_)) {
             self.consume(&mut [], cx);
         }
         let mut raw = mem::take(&mut cx.raw);

@@ -36,7 +36,7 @@ impl Conn {
         let was_held = outbox.held_until().is_some();
         match outbox.notify(entry, class, until_ns, cx.shared.options.outbox) {
             Pushed::Queued => {}
-            Pushed::Dropped(n) => add(&cx.post.counters.dropped[class as usize], n),
+            Pushed::Dropped(n) => add(&cx.post.counters.dropped, n),
             Pushed::Overflow => {
                 log::debug!("{}: does not read, closed", self.id);
                 add(&cx.post.counters.slow_readers, 1);

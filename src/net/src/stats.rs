@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::mail::Class;
 use crate::mailbox::{Mailbox, lock};
 
 /// Totals since the start, and what is now, over all reactors.
@@ -45,7 +44,7 @@ pub(crate) struct Counters {
     pub(crate) bytes_out: AtomicU64,
     pub(crate) frames_in: AtomicU64,
     pub(crate) frames_out: AtomicU64,
-    pub(crate) dropped: [AtomicU64; Class::COUNT],
+    pub(crate) dropped: AtomicU64,
     pub(crate) slow_readers: AtomicU64,
     closed: Mutex<BTreeMap<u16, u64>>,
     delivery: [AtomicU64; BUCKETS],
@@ -61,7 +60,7 @@ impl Default for Counters {
             bytes_out: AtomicU64::new(0),
             frames_in: AtomicU64::new(0),
             frames_out: AtomicU64::new(0),
-            dropped: Default::default(),
+            dropped: AtomicU64::new(0),
             slow_readers: AtomicU64::new(0),
             closed: Mutex::default(),
             delivery: [const { AtomicU64::new(0) }; BUCKETS],
@@ -113,7 +112,7 @@ pub(crate) fn read(mailbox: &Mailbox) -> Stats {
         sum.bytes_out += from.bytes_out.load(Relaxed);
         sum.frames_in += from.frames_in.load(Relaxed);
         sum.frames_out += from.frames_out.load(Relaxed);
-        sum.dropped += from.dropped.iter().map(|n| n.load(Relaxed)).sum::<u64>();
+        sum.dropped += from.dropped.load(Relaxed);
         sum.slow_readers += from.slow_readers.load(Relaxed);
         for (code, n) in lock(&from.closed).iter() {
             *sum.closed.entry(*code).or_default() += n;

@@ -74,8 +74,8 @@ fn both_ports_speak_both_versions_beside_plain() {
 fn a_handshake_may_come_byte_by_byte() {
     let pki = pki();
     let server = serve(Options { tls: Some(pki.server.clone()), ..Options::default() });
-    /// Writes one byte at a time, each in a segment of its own.
-    struct Dripping(TcpStream);
+    /// Writes one byte at a time, the first few so slowly that each is read by itself.
+    struct Dripping(TcpStream, usize);
     impl Read for Dripping {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
             self.0.read(buffer)
@@ -83,6 +83,10 @@ fn a_handshake_may_come_byte_by_byte() {
     }
     impl Write for Dripping {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.1 += 1;
+            if self.1 < 10 {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
             self.0.write(&bytes[..bytes.len().min(1)])
         }
         fn flush(&mut self) -> std::io::Result<()> {
@@ -91,7 +95,7 @@ fn a_handshake_may_come_byte_by_byte() {
     }
     for version in [&version::TLS12, &version::TLS13] {
         let StreamOwned { conn, sock, .. } = client(&pki, connect(server.tcp), version);
-        let mut client = Framed(StreamOwned::new(conn, Dripping(sock)));
+        let mut client = Framed(StreamOwned::new(conn, Dripping(sock, 0)));
         client.send(b"slowly");
         assert_eq!(client.receive(), b"slowly");
     }
