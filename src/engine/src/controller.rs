@@ -43,6 +43,7 @@ impl Controller {
         self.interval.store(interval.as_nanos() as u64, Relaxed);
     }
 
+    #[cfg(not(feature = "shuttle"))]
     pub fn interval(&self) -> u64 {
         self.interval.load(Relaxed)
     }

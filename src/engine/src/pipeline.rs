@@ -345,6 +345,12 @@ impl<E: Event> Pipeline<E> {
         self.core.draining.store(true, SeqCst);
     }
 
+    /// What the clock's thread does in a real run: the model checker has no clock.
+    #[cfg(feature = "shuttle")]
+    pub fn expire(&self, now: u64) {
+        self.core.expire(now);
+    }
+
     /// Ends all threads after the batches that they are on, and drops what is left inside. Not to be called by a stage.
     pub fn stop(&self) {
         self.close();

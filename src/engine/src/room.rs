@@ -32,9 +32,9 @@ impl Room {
     /// Takes room for as many of `wish` groups of `group` events as there is. Never takes and gives back: an attempt that
     /// fails is invisible to others, who could otherwise fail because of it.
     pub fn reserve(&self, wish: usize, group: usize) -> usize {
-        let mut got = 0;
+        let (bound, mut got) = (self.bound(), 0);
         let _ = self.used.fetch_update(SeqCst, SeqCst, |used| {
-            got = (self.bound().saturating_sub(used) / group).min(wish);
+            got = (bound.saturating_sub(used) / group).min(wish);
             (got > 0).then(|| used + got * group)
         });
         got

@@ -39,8 +39,11 @@ pub struct Outside {
 #[derive(Default)]
 struct Waiting {
     next: u64,
-    all: Vec<(u64, u64, Box<dyn FnOnce() + Send>)>,
+    /// When, in which order of asking, and what.
+    all: Vec<(u64, u64, Happening)>,
 }
+
+type Happening = Box<dyn FnOnce() + Send>;
 
 impl Outside {
     /// Calls `then` when `delay` has passed on the virtual clock.
@@ -57,7 +60,7 @@ impl Outside {
         waiting.all.iter().map(|(at, ..)| *at).min()
     }
 
-    fn pop(&self, now: u64) -> Option<Box<dyn FnOnce() + Send>> {
+    fn pop(&self, now: u64) -> Option<Happening> {
         let mut waiting = self.waiting.lock().unwrap_or_else(|e| e.into_inner());
         let all = &mut waiting.all;
         let first = (0..all.len()).min_by_key(|i| (all[*i].0, all[*i].1)).filter(|i| all[*i].0 <= now)?;
