@@ -327,3 +327,141 @@ impl Parts {
         (slices, count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn notice(frame: &[u8], class: Class) -> Entry {
+        let frame = Bytes::copy_from_slice(frame);
+        Entry { frame, peer: Some("peer".into()), kind: Kind::Notice(class), since_ns: 0 }
+    }
+
+    /// Everything that waits, as it would be written if the socket took `portions` in turn.
+    fn written(outbox: &mut Outbox, framing: Framing, portions: &[usize]) -> Vec<u8> {
+        let (mut out, mut scratch, mut parts) = (Vec::new(), Vec::new(), Parts::default());
+        let mut portions = portions.iter().cycle();
+        while !outbox.is_idle() {
+            outbox.gather(framing, &mut scratch, &mut parts);
+            let (slices, count) = parts.slices(&scratch);
+            let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+            assert!(!all.is_empty());
+            let n = all.len().min(*portions.next().unwrap_or(&1));
+            out.extend_from_slice(&all[..n]);
+            outbox.advance(framing, n, |_| {});
+        }
+        out
+    }
+
+    fn frames(outbox: &mut Outbox) -> Vec<u8> {
+        let mut firsts = Vec::new();
+        while let Some(first) = outbox.queue.front() {
+            firsts.push(first.frame[0]);
+            let len = first.wire_len(Framing::Tcp) - outbox.sent;
+            outbox.advance(Framing::Tcp, len, |_| {});
+        }
+        firsts
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_are_the_same_however_they_are_taken(
+            sizes in prop::collection::vec((0usize..6_000, any::<bool>()), 1..60),
+            portions in prop::collection::vec(1usize..40_000, 1..20),
+            framing in prop::sample::select(vec![Framing::Tcp, Framing::Binary, Framing::Base64]),
+        ) {
+            let mut outbox = Outbox::default();
+            let mut expected = Vec::new();
+            for (at, (size, asked)) in sizes.iter().enumerate() {
+                let frame = vec![at as u8; *size];
+                if *asked {
+                    outbox.push(frame.into(), if at % 3 == 0 { Kind::Raw } else { Kind::Reply });
+                } else {
+                    outbox.notify(notice(&frame, Class::Normal), Class::Normal, 0, usize::MAX);
+                }
+                let entry = outbox.queue.back().unwrap();
+                let before = expected.len();
+                entry.write(framing, &mut expected);
+                prop_assert_eq!(expected.len() - before, entry.wire_len(framing));
+            }
+            prop_assert_eq!(written(&mut outbox, framing, &portions), expected);
+            prop_assert_eq!((outbox.asked, outbox.unasked, outbox.sent), (0, 0, 0));
+        }
+
+        #[test]
+        fn the_bound_holds_and_the_durable_is_kept_in_order(
+            classes in prop::collection::vec(0usize..6, 1..200),
+        ) {
+            const ALL: [Class; 6] = [
+                Class::RoomLow, Class::Transient, Class::RoomNormal, Class::RoomHigh, Class::Normal, Class::Notice,
+            ];
+            let size = notice(&[0; 10], Class::Normal).size();
+            let bound = 20 * size;
+            let mut outbox = Outbox::default();
+            let (mut kept, mut gone) = (Vec::new(), 0);
+            for (at, class) in classes.iter().map(|class| ALL[*class]).enumerate() {
+                let durable = !class.may_drop();
+                match outbox.notify(notice(&[at as u8; 10], class), class, 0, bound) {
+                    Pushed::Overflow => {
+                        prop_assert!(durable && kept.len() == 20, "closed with {} durable of 20", kept.len());
+                        break;
+                    }
+                    Pushed::Dropped(n) => gone += n as usize,
+                    Pushed::Queued => {}
+                }
+                if durable {
+                    kept.push(at as u8);
+                }
+                prop_assert!(outbox.unasked <= bound);
+                prop_assert_eq!(outbox.queue.len() + gone, at + 1);
+            }
+            let left = frames(&mut outbox);
+            prop_assert!(left.is_sorted());
+            prop_assert!(kept.iter().all(|at| left.contains(at)));
+        }
+    }
+
+    #[test]
+    fn lower_classes_make_room_for_higher_and_not_the_other_way() {
+        let bound = 4 * notice(&[0], Class::Normal).size();
+        let mut outbox = Outbox::default();
+        for at in 0..4 {
+            outbox.notify(notice(&[at], Class::RoomHigh), Class::RoomHigh, 0, bound);
+        }
+        assert_eq!(outbox.notify(notice(&[4], Class::RoomLow), Class::RoomLow, 0, bound), Pushed::Dropped(1));
+        assert_eq!(outbox.notify(notice(&[5], Class::Normal), Class::Normal, 0, bound), Pushed::Dropped(1));
+        assert_eq!(frames(&mut outbox), [1, 2, 3, 5]);
+    }
+
+    #[test]
+    fn what_is_partly_out_is_never_dropped() {
+        let bound = 2 * notice(&[0], Class::Normal).size();
+        let mut outbox = Outbox::default();
+        outbox.notify(notice(&[1], Class::RoomLow), Class::RoomLow, 0, bound);
+        outbox.notify(notice(&[2], Class::RoomLow), Class::RoomLow, 0, bound);
+        outbox.advance(Framing::Tcp, 3, |_| {});
+        assert_eq!(outbox.notify(notice(&[3], Class::Normal), Class::Normal, 0, bound), Pushed::Dropped(1));
+        assert_eq!(outbox.notify(notice(&[4], Class::Normal), Class::Normal, 0, bound), Pushed::Overflow);
+        outbox.cut();
+        assert_eq!(frames(&mut outbox), [1]);
+    }
+
+    #[test]
+    fn what_is_held_keeps_its_place_and_replies_pass_it() {
+        let mut outbox = Outbox::default();
+        outbox.notify(notice(&[1], Class::Normal), Class::Normal, 0, usize::MAX);
+        outbox.notify(notice(&[2], Class::Normal), Class::Normal, 50, usize::MAX);
+        outbox.notify(notice(&[3], Class::Normal), Class::Normal, 0, usize::MAX);
+        outbox.notify(notice(&[4], Class::Normal), Class::Normal, 90, usize::MAX);
+        outbox.push(Bytes::from_static(&[5]), Kind::Reply);
+        outbox.release(49);
+        assert_eq!((outbox.held_until(), frames(&mut outbox)), (Some(50), vec![1, 5]));
+        outbox.release(50);
+        assert_eq!((outbox.held_until(), frames(&mut outbox)), (Some(90), vec![2, 3]));
+        outbox.release(90);
+        assert_eq!((outbox.held_until(), frames(&mut outbox)), (None, vec![4]));
+        assert!(outbox.is_empty() && outbox.unasked == 0);
+    }
+}
