@@ -51,7 +51,7 @@ impl net::Door for Entrance {
     }
 
     fn closed(&self, conn: ConnId, why: net::Closed) {
-        self.door.offer_always(Event::Arrived(Arrived { conn, what: Arrival::Closed { clean: why.clean } }));
+        self.door.offer_always(Event::Arrived(Arrived { conn, what: Arrival::Closed { code: why.code } }));
     }
 }
 
@@ -131,9 +131,12 @@ impl engine::Sink<Event> for Reactors {
                     // One place was reserved for them; the rest goes past the bound, behind what came before.
                     mailbox.give_back(1);
                     mailbox.push(&mut out);
-                    several.into_iter().for_each(|mail| mailbox.post(translate(mail)));
+                    several.into_iter().filter_map(translate).for_each(|mail| mailbox.post(mail));
                 }
-                mail => out.push(translate(mail)),
+                mail => match translate(mail) {
+                    Some(mail) => out.push(mail),
+                    None => mailbox.give_back(1),
+                },
             }
         }
         mailbox.push(&mut out);
@@ -150,13 +153,14 @@ impl engine::Sink<Event> for Reactors {
 impl Post for Reactors {
     fn post(&self, mail: Mail) {
         if let Some(mailbox) = self.mailbox.get() {
-            mailbox.post(translate(mail));
+            translate(mail).into_iter().for_each(|mail| mailbox.post(mail));
         }
     }
 }
 
-fn translate(mail: Mail) -> net::Mail {
-    match mail {
+/// `None`: nothing is to be done.
+fn translate(mail: Mail) -> Option<net::Mail> {
+    Some(match mail {
         Mail::Reply { conn, frame } => net::Mail::Reply { conn, frame },
         Mail::Deliver(Deliver { to, frame, class, cause, since_ns, position: _ }) => net::Mail::Deliver {
             to: to.into_iter().map(recipient).collect(),
@@ -175,7 +179,7 @@ fn translate(mail: Mail) -> net::Mail {
         Mail::Entered(session) => net::Mail::LoggedIn { conn: session.conn, peer: session.client },
         Mail::Lift(lift) => net::Mail::Deliver {
             to: vec![recipient(lift.session)],
-            frame: lift.first.into_iter().next().unwrap_or_default(),
+            frame: lift.first.into_iter().next()?,
             class: net::Class::Notice,
             later_for: None,
             delay: lift.delay,
@@ -185,15 +189,8 @@ fn translate(mail: Mail) -> net::Mail {
         Mail::Alive { conn } => net::Mail::Alive { conn },
         Mail::Close { conn, code } => net::Mail::Close { conn, code: code.number() as u16, reason: code.name() },
         // Taken apart before.
-        Mail::Several(_) => net::Mail::Deliver {
-            to: Vec::new(),
-            frame: Bytes::new(),
-            class: net::Class::Notice,
-            later_for: None,
-            delay: Duration::ZERO,
-            since_ns: 0,
-        },
-    }
+        Mail::Several(_) => return None,
+    })
 }
 
 fn recipient(session: Recipient) -> net::Recipient {

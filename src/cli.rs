@@ -208,3 +208,25 @@ fn print(text: &str) -> Result<(), Stop> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_reference_page_tells_what_the_stages_really_declare() {
+        let page = include_str!("../docs/configuration.md");
+        assert!(page == tidegate_config::reference(&catalogue()), "docs/configuration.md is out of date");
+    }
+
+    #[test]
+    fn the_built_in_default_is_good() {
+        assert!(load(None).is_ok_and(|config| config.warnings.is_empty()));
+    }
+}

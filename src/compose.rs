@@ -13,6 +13,7 @@ use tidegate_net as net;
 use tidegate_stages::event::Event;
 use tidegate_stages::shared::World;
 use tidegate_stages::shared::apps::Apps;
+use tidegate_stages::shared::tokens::Kept;
 use tidegate_stages::shared::world::{Clock, Parts};
 use tidegate_stages::supervisor::Watch;
 use tidegate_store::Store;
@@ -88,6 +89,9 @@ pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
         views: config.memory.conversations,
         sessions_per_client: config.net.sessions_per_client,
         sample: config.journeys.sample,
+        journeys: config.journeys.keep,
+        tokens: Kept { nonces: config.memory.nonces, revoked: config.memory.revoked_tokens },
+        trace: config.journeys.trace,
     })
     .map_err(|error| format!("the store cannot be read: {error}"))?;
 

@@ -58,9 +58,9 @@ pub enum Arrival {
         received_ns: u64,
         held: Held,
     },
-    /// Nothing comes after it. `clean`: the client took leave.
+    /// Nothing comes after it. `code`: the WebSocket's close code, 1006 where the socket just went away.
     Closed {
-        clean: bool,
+        code: u16,
     },
 }
 
@@ -85,7 +85,7 @@ pub struct Asked {
 pub enum Saying {
     Opened(Origin),
     Request { request: Request, received_ns: u64, held: Held, journey: Option<Journey> },
-    Closed { clean: bool },
+    Closed { code: u16 },
 }
 
 /// Whom to answer, and what is given back when that is done.

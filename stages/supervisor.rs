@@ -9,6 +9,7 @@ use tidegate_engine::{Refusal, Supervisor};
 
 use crate::event::{Event, Reading, Whom};
 use crate::mail::{Lift, Mail};
+use crate::shared::traces::Step;
 use crate::shared::{World, reply};
 
 /// A way to the reactors for what has no room reserved: each refusal is covered by its command's credit.
@@ -64,6 +65,13 @@ impl Watch {
     }
 
     fn answer(&self, whom: Option<Whom>, failure: Failure) {
+        if let Some(whom) = &whom {
+            let now = self.world.now();
+            self.world.traces.note(|| {
+                let step = Step::new(now, "refused", "pipeline").conn(whom.conn).code(failure.code.number());
+                whom.client.iter().fold(step, Step::client)
+            });
+        }
         if let Some(mail) = whom.and_then(|whom| reply::refusal(&whom, self.world.now(), failure)) {
             self.post.post(mail);
         }

@@ -59,7 +59,7 @@ impl Stage<Event> for Worker {
             let Asked { conn, what } = *asked;
             match what {
                 Saying::Opened(origin) => self.0.connections.opened(conn, origin),
-                Saying::Closed { clean } => self.closed(conn, clean),
+                Saying::Closed { code } => self.closed(conn, code),
                 Saying::Request { request, received_ns, held, journey } => {
                     self.request(Incoming { conn, request, received_ns, held, journey }, batch);
                 }

@@ -13,6 +13,7 @@ use tidegate_engine::Batch;
 use super::{Incoming, NET, NEXT, Worker};
 use crate::event::{Ask, Event, Memory, Snapshot, Task, Work};
 use crate::mail::{Class, Deliver, Mail, Recipient};
+use crate::shared::traces::Step;
 
 /// Sessions that one log-in can put an end to with a word; the output's room is reserved for so many.
 const MOST_KICKED: usize = 3;
@@ -26,6 +27,10 @@ impl Worker {
         match admitted {
             Ok(entered) => self.enter(entered, open, &incoming, now, batch),
             Err(failure) => {
+                self.0.traces.note(|| {
+                    let step = Step::new(now, "refused", "authenticate").conn(conn).code(failure.code.number());
+                    incoming.request.peer.iter().fold(step, Step::client)
+                });
                 let close = failure.code.closes().then_some(failure.code);
                 // A re-open without `i` is Java's: it wants its error all the same, with `peerId` (wire.md 3.1.1).
                 let frame = tidegate_protocol::answer(
@@ -157,6 +162,7 @@ impl Worker {
                 connection.sessions.push(entered.client.clone());
             }
         });
+        self.0.traces.note(|| Step::new(now, "opened", "authenticate").conn(conn).client(&entered.client));
         let session = ask.session();
         let again = admission.replaced.iter().any(|old| old.conn == conn);
         self.answer_or_error(&ask, Answer::Opened { token: sealed.into(), ttl_s: TOKEN_TTL_S }, batch);

@@ -11,6 +11,7 @@ use tidegate_engine::Batch;
 use super::{NET, Worker};
 use crate::event::{Ask, Event, Memory};
 use crate::mail::{Mail, Recipient};
+use crate::shared::traces::Step;
 
 impl Worker {
     /// session/close: the token ends with it.
@@ -75,13 +76,16 @@ impl Worker {
     }
 
     /// The connection is gone, and all its sessions with it. Their tokens stay good.
-    pub(super) fn closed(&self, conn: ConnId, clean: bool) {
+    pub(super) fn closed(&self, conn: ConnId, code: u16) {
         let Some(connection) = self.0.connections.closed(conn) else { return };
-        log::debug!("connection {conn} closed, clean: {clean}, sessions: {}", connection.sessions.len());
+        log::debug!("connection {conn} closed with {code}, {} sessions", connection.sessions.len());
         let Some(app) = connection.app else { return };
         let now = self.0.now();
         for client in connection.sessions {
             self.0.directory.change(app, &client, |sessions| sessions.retain(|entry| entry.conn != conn));
+            self.0
+                .traces
+                .note(|| Step::new(now, "closed", "authenticate").conn(conn).client(&client).code(code.into()));
             self.0.rooms.gone(app, &Recipient { conn, client }, Some(now));
         }
     }

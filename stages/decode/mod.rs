@@ -58,7 +58,7 @@ impl Worker {
     fn take(&self, Arrived { conn, what }: Arrived, batch: &mut Batch<'_, Event>) {
         let what = match what {
             Arrival::Opened(origin) => Saying::Opened(origin),
-            Arrival::Closed { clean } => Saying::Closed { clean },
+            Arrival::Closed { code } => Saying::Closed { code },
             Arrival::Frame { bytes, received_ns, held } => match tidegate_protocol::decode(bytes) {
                 Ok(request) if request.command == Command::Echo => {
                     let frame =

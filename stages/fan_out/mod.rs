@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use tidegate_domain::conversation::Kind;
 use tidegate_domain::hook::{HookEvent, MessageSent, ReceiversOffline};
-use tidegate_domain::ids::{AppId, ClientId};
+use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, MessageId};
 use tidegate_engine::{Batch, Item, Module, Output, OutputKind, Stage};
 
 use crate::event::{Audience, Delivery, Event, Part, Sent, Told};
 use crate::mail::{Deliver, Mail, Recipient};
 use crate::shared::World;
+use crate::shared::traces::Step;
 use crate::shared::world::key_of;
 
 const NET: usize = 0;
@@ -63,8 +64,12 @@ impl Stage<Event> for Worker {
 impl Worker {
     fn deliver(&self, delivery: Delivery, batch: &mut Batch<'_, Event>) {
         let Delivery { app, cid, parts, cause, since_ns, message, .. } = delivery;
+        let about = message.as_ref().map(|sent| (sent.mid, sent.from.clone()));
         let mut mail: Vec<Mail> =
             parts.into_iter().filter_map(|part| self.address(app, cid, part, cause, since_ns)).collect();
+        if let Some((mid, from)) = about {
+            self.note(mid, &from, &mail);
+        }
         match mail.len() {
             0 => {}
             1 | 2 => mail.drain(..).for_each(|mail| batch.emit(NET, Event::Mail(mail))),
@@ -77,14 +82,18 @@ impl Worker {
         }
     }
 
-    fn address(
-        &self,
-        app: AppId,
-        cid: tidegate_domain::ids::ConvId,
-        part: Part,
-        cause: Option<tidegate_domain::ids::ConnId>,
-        since_ns: u64,
-    ) -> Option<Mail> {
+    /// A message has one part: who gets it is noted.
+    fn note(&self, mid: MessageId, from: &ClientId, mail: &[Mail]) {
+        self.0.traces.note(|| {
+            let step = Step::new(self.0.now(), "delivered", "fan_out").client(from).message(mid);
+            match mail.first() {
+                Some(Mail::Deliver(deliver)) => step.to(deliver.to.iter().map(|session| &session.client)),
+                _ => step,
+            }
+        });
+    }
+
+    fn address(&self, app: AppId, cid: ConvId, part: Part, cause: Option<ConnId>, since_ns: u64) -> Option<Mail> {
         let Part { frame, to, class, except, at } = part;
         let to = match to {
             Audience::Room { except } => {
@@ -134,6 +143,11 @@ impl Worker {
         let receivers = receivers.filter(|client| to.as_ref().is_none_or(|to| to.contains(client))).cloned();
         let (online, offline): (Vec<ClientId>, Vec<ClientId>) =
             receivers.partition(|client| self.0.directory.is_online(app, client));
+        if !offline.is_empty() {
+            self.0
+                .traces
+                .note(|| Step::new(self.0.now(), "offline", "fan_out").client(&from).message(mid).to(offline.iter()));
+        }
         if pushes && !offline.is_empty() {
             let mentions = &command.mentions;
             let mentioned = |client: &&ClientId| !mentions.all && mentions.includes(client);

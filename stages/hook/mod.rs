@@ -56,7 +56,7 @@ impl Stage<Event> for Worker {
                     let Question { ask, ticket } = *question;
                     self.0.hooks.message_received(ask, Box::new(move |v| ticket.resume(Answer::Verdict(v))));
                 }
-                Item::New(Event::Told(told)) => self.tell(told, batch),
+                Item::New(Event::Told(told)) => self.tell(*told, batch),
                 Item::Resumed(_, Ok(Answer::Notification(Some(notification)))) => {
                     batch.emit(PUSH, Event::Push(notification));
                 }
@@ -67,8 +67,8 @@ impl Stage<Event> for Worker {
 }
 
 impl Worker {
-    fn tell(&self, told: Box<Told>, batch: &mut Batch<'_, Event>) {
-        match *told {
+    fn tell(&self, told: Told, batch: &mut Batch<'_, Event>) {
+        match told {
             Told::Sent(sent) => {
                 let place = Event::Told(Box::new(Told::Sent(sent.clone())));
                 let ticket = batch.overlap(place, CALL_TIME);

@@ -13,15 +13,17 @@ mod truth;
 use std::sync::Arc;
 
 use tidegate_domain::error::{Code, Failure};
+use tidegate_domain::ids::Millis;
 use tidegate_domain::reply::Answer;
 use tidegate_engine::{Batch, Item, Module, Output, OutputKind, Stage};
 use tidegate_store::StoreError;
 
 use self::draft::{Draft, Outcome};
 use self::truth::Truth;
-use crate::event::{Event, Operation, Write};
+use crate::event::{Ask, Event, Operation, Write};
 use crate::mail::Mail;
 use crate::route::lane_of_operation;
+use crate::shared::traces::Step;
 use crate::shared::{World, reply};
 
 // First, so that an acknowledgement is with the reactor before its message is with fan-out.
@@ -95,9 +97,7 @@ impl Stage<Event> for Worker {
                 true => Outcome::answer(refused(&outcome)),
                 false => outcome,
             };
-            if let (Some(Answer::Sent { mid, .. }), Some(journey)) = (&answer, &ask.journey) {
-                self.world.journeys.name(*mid, journey);
-            }
+            self.note(&ask, answer.as_ref(), now);
             if let Some(event) = answer.and_then(|answer| reply::answer(&ask, now, &answer)) {
                 batch.emit(NET, event);
             }
@@ -113,6 +113,23 @@ impl Stage<Event> for Worker {
 }
 
 impl Worker {
+    /// Names a message's journey, and what became of it.
+    fn note(&self, ask: &Ask, answer: Option<&Answer>, now: Millis) {
+        let step = |what, mid| Step::new(now, what, "persist").conn(ask.conn).client(&ask.client).message(mid);
+        match answer {
+            Some(Answer::Sent { mid, .. }) => {
+                if let Some(journey) = &ask.journey {
+                    self.world.journeys.name(*mid, journey);
+                }
+                self.world.traces.note(|| step("stored", *mid));
+            }
+            Some(Answer::NotSent { failure, mid, .. }) => {
+                self.world.traces.note(|| step("refused", *mid).code(failure.code.number()));
+            }
+            _ => {}
+        }
+    }
+
     fn unreadable(&self, is_append: bool, error: &StoreError) -> Outcome {
         let detail = match error {
             StoreError::Damaged { .. } => "stored data is damaged; the server's log says where",

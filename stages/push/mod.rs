@@ -10,6 +10,7 @@ use tidegate_engine::{Batch, Item, Module, Output, Stage};
 
 use crate::event::{Answer, Event};
 use crate::shared::World;
+use crate::shared::traces::Step;
 use crate::shared::world::key_of;
 
 pub(crate) const OUTPUTS: &[Output] = &[];
@@ -48,6 +49,8 @@ impl Stage<Event> for Worker {
                 }
                 let ticket = batch.overlap(Event::Push(notification.clone()), CALL_TIME);
                 let mid = notification.mid;
+                let now = self.0.now();
+                self.0.traces.note(|| Step::new(now, "pushed", "push").message(mid).to(notification.to.iter()));
                 let done = move |result: Result<(), String>| {
                     if let Err(error) = result {
                         log::warn!("the push for message {mid} was not taken: {error}");

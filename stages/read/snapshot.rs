@@ -28,6 +28,9 @@ const MOST_LOOKED_AT: usize = 2_000;
 /// C# knows its client only after it has handled `opened` (wire.md 3.1.1).
 const AFTER_OPENED: Duration = Duration::from_millis(50);
 
+/// What is sent, and up to which time each conversation is counted in it.
+type Missed = (Vec<Bytes>, Vec<(u64, Millis)>);
+
 impl Worker {
     pub(super) fn snapshot(&self, ask: &Ask, snapshot: &Snapshot) -> Lift {
         let (first, counted) = self.missed(ask, snapshot).unwrap_or_else(|error| {
@@ -37,7 +40,7 @@ impl Worker {
         Lift { session: ask.session(), first, counted: Arc::from(counted), delay: AFTER_OPENED }
     }
 
-    fn missed(&self, ask: &Ask, snapshot: &Snapshot) -> Result<(Vec<Bytes>, Vec<(u64, Millis)>), StoreError> {
+    fn missed(&self, ask: &Ask, snapshot: &Snapshot) -> Result<Missed, StoreError> {
         let standings = self.standings(ask)?;
         let mut counted: HashMap<ConvId, Millis> =
             standings.iter().map(|standing| (standing.cid, standing.last_at.unwrap_or(0))).collect();

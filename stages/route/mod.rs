@@ -18,6 +18,7 @@ use tidegate_domain::reply::Answer;
 use tidegate_engine::{Batch, Item, Late, Module, Output, OutputKind, Stage};
 
 use crate::event::{Ask, Event, Operation, Reading, Task, Work, Write};
+use crate::shared::traces::Step;
 use crate::shared::world::key_of;
 use crate::shared::{World, reply};
 
@@ -240,7 +241,11 @@ impl Worker {
 
     fn not_sent(&self, ask: &Ask, failure: Failure, batch: &mut Batch<'_, Event>) {
         let at = self.0.now();
-        self.answer(ask, &Answer::NotSent { failure, mid: self.0.message_id(at), at }, batch);
+        let (mid, code) = (self.0.message_id(at), failure.code.number());
+        self.0
+            .traces
+            .note(|| Step::new(at, "refused", "route").conn(ask.conn).client(&ask.client).message(mid).code(code));
+        self.answer(ask, &Answer::NotSent { failure, mid, at }, batch);
     }
 }
 

@@ -11,8 +11,6 @@ use lru::LruCache;
 use tidegate_domain::ids::MessageId;
 use tidegate_engine::Journey;
 
-const KEPT: usize = 4096;
-
 pub struct Journeys {
     /// Every how many frames one is sampled; 0 never, 1 always.
     every: AtomicU64,
@@ -21,10 +19,10 @@ pub struct Journeys {
 }
 
 impl Journeys {
-    /// `share` of messages that are sampled, 0 to 1.
-    pub fn new(share: f64) -> Self {
+    /// `share` of messages that are sampled, 0 to 1; `keep`: the most that are kept, at least 1.
+    pub fn new(share: f64, keep: usize) -> Self {
         let every = if share <= 0.0 { 0 } else { (1.0 / share).round().max(1.0) as u64 };
-        let most = NonZeroUsize::new(KEPT).unwrap_or(NonZeroUsize::MIN);
+        let most = NonZeroUsize::new(keep).unwrap_or(NonZeroUsize::MIN);
         Journeys { every: AtomicU64::new(every), seen: AtomicU64::new(0), kept: Mutex::new(LruCache::new(most)) }
     }
 

@@ -22,6 +22,11 @@ const MOST_REMEMBERED: usize = 1_000_000;
 
 type RoomKey = (AppId, ConvId);
 
+/// Which room each session is in.
+type Places = HashMap<(ConnId, ClientId), RoomKey, RandomState>;
+/// The rooms of clients whose connection dropped, and until when they are kept.
+type Dropped = LruCache<(AppId, ClientId), (ConvId, Millis), RandomState>;
+
 #[derive(Debug)]
 struct Room {
     group: u64,
@@ -39,8 +44,8 @@ pub struct Place {
 pub struct Rooms {
     rooms: Vec<Mutex<HashMap<RoomKey, Room, RandomState>>>,
     /// Which room a session is in.
-    of: Vec<Mutex<HashMap<(ConnId, ClientId), RoomKey, RandomState>>>,
-    dropped: Mutex<LruCache<(AppId, ClientId), (ConvId, Millis), RandomState>>,
+    of: Vec<Mutex<Places>>,
+    dropped: Mutex<Dropped>,
     next_group: AtomicU64,
     choose: RandomState,
 }
@@ -48,25 +53,16 @@ pub struct Rooms {
 impl Default for Rooms {
     fn default() -> Self {
         let most = NonZeroUsize::new(MOST_REMEMBERED).unwrap_or(NonZeroUsize::MIN);
+        // Bounded afterwards: made with its bound, it would allocate all of it at once.
+        let mut dropped = LruCache::unbounded_with_hasher(RandomState::default());
+        dropped.resize(most);
         Rooms {
             rooms: (0..SHARDS).map(|_| Mutex::default()).collect(),
             of: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            dropped: Mutex::new(LruCache::unbounded_with_hasher(RandomState::default())).also_resized(most),
+            dropped: Mutex::new(dropped),
             next_group: AtomicU64::new(1),
             choose: RandomState::default(),
         }
-    }
-}
-
-/// An `LruCache::new` would allocate all of its bound at once.
-trait AlsoResized {
-    fn also_resized(self, most: NonZeroUsize) -> Self;
-}
-
-impl<K: std::hash::Hash + Eq, V> AlsoResized for Mutex<LruCache<K, V, RandomState>> {
-    fn also_resized(self, most: NonZeroUsize) -> Self {
-        lock(&self).resize(most);
-        self
     }
 }
 
@@ -79,7 +75,7 @@ impl Rooms {
         lock(&self.rooms[std::hash::BuildHasher::hash_one(&self.choose, key) as usize % SHARDS])
     }
 
-    fn of(&self, conn: ConnId) -> MutexGuard<'_, HashMap<(ConnId, ClientId), RoomKey, RandomState>> {
+    fn of(&self, conn: ConnId) -> MutexGuard<'_, Places> {
         lock(&self.of[conn.slot() as usize % SHARDS])
     }
 

@@ -8,14 +8,19 @@ use std::sync::{Mutex, PoisonError};
 use tidegate_domain::ids::{AppId, Millis};
 use tidegate_domain::nonces::{NonceRefused, Nonces};
 
-/// Nonces kept for each app.
-const MOST_NONCES: usize = 1_000_000;
-/// Revocations kept; full, the soonest to expire goes.
-const MOST_REVOKED: usize = 1_000_000;
+/// How many of each are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    /// For each app; full, older signatures are refused.
+    pub nonces: usize,
+    /// Full, the soonest to expire goes.
+    pub revoked: usize,
+}
 
 pub struct Tokens {
     /// Seals what this server gives out.
     pub key: [u8; 32],
+    most_revoked: usize,
     revoked: Mutex<Revoked>,
     nonces: Mutex<Nonces>,
 }
@@ -27,10 +32,15 @@ struct Revoked {
 }
 
 impl Tokens {
-    pub fn new(key: [u8; 32], revoked: Vec<([u8; 16], Millis)>, nonces: Vec<(AppId, Box<str>, Millis)>) -> Self {
-        let mut kept = Nonces::new(MOST_NONCES);
+    pub fn new(
+        key: [u8; 32],
+        most: Kept,
+        revoked: Vec<([u8; 16], Millis)>,
+        nonces: Vec<(AppId, Box<str>, Millis)>,
+    ) -> Self {
+        let mut kept = Nonces::new(most.nonces);
         nonces.iter().for_each(|(app, nonce, until)| kept.restore(*app, nonce, *until));
-        let tokens = Tokens { key, revoked: Mutex::default(), nonces: Mutex::new(kept) };
+        let tokens = Tokens { key, most_revoked: most.revoked, revoked: Mutex::default(), nonces: Mutex::new(kept) };
         revoked.into_iter().for_each(|(token, until)| tokens.revoke(token, until));
         tokens
     }
@@ -41,7 +51,7 @@ impl Tokens {
             revoked.by_end.remove(&(before, token));
         }
         revoked.by_end.insert((until, token));
-        while revoked.by_end.len() > MOST_REVOKED {
+        while revoked.by_end.len() > self.most_revoked {
             if let Some((_, oldest)) = revoked.by_end.pop_first() {
                 revoked.until.remove(&oldest);
             }

@@ -12,7 +12,8 @@ use super::apps::Apps;
 use super::connections::Connections;
 use super::journeys::Journeys;
 use super::rooms::Rooms;
-use super::tokens::Tokens;
+use super::tokens::{Kept, Tokens};
+use super::traces::Traces;
 use super::views::Views;
 
 /// Wall clock, in milliseconds since the epoch.
@@ -28,6 +29,7 @@ pub struct World {
     pub rooms: Rooms,
     pub tokens: Tokens,
     pub journeys: Journeys,
+    pub traces: Traces,
     pub store: Arc<dyn Store>,
     pub hooks: Arc<dyn Hooks>,
     pub notifier: Arc<dyn Notifier>,
@@ -52,12 +54,18 @@ pub struct Parts {
     pub sessions_per_client: usize,
     /// Share of messages whose journey is kept.
     pub sample: f64,
+    /// Journeys kept.
+    pub journeys: usize,
+    /// Nonces and revocations kept.
+    pub tokens: Kept,
+    /// Steps kept of what happened lately.
+    pub trace: usize,
 }
 
 impl World {
     /// Reads what the store remembers of tokens and nonces.
     pub fn new(parts: Parts) -> Result<Arc<World>, StoreError> {
-        let tokens = Tokens::new(parts.store.seal_key(), parts.store.revoked()?, parts.store.nonces()?);
+        let tokens = Tokens::new(parts.store.seal_key(), parts.tokens, parts.store.revoked()?, parts.store.nonces()?);
         Ok(Arc::new(World {
             apps: parts.apps,
             connections: Connections::default(),
@@ -65,7 +73,8 @@ impl World {
             views: Views::new(parts.views),
             rooms: Rooms::default(),
             tokens,
-            journeys: Journeys::new(parts.sample),
+            journeys: Journeys::new(parts.sample, parts.journeys),
+            traces: Traces::new(parts.trace),
             start: parts.store.start(),
             store: parts.store,
             hooks: parts.hooks,

@@ -1,0 +1,1 @@
+//! Nothing: only the C++ that comes along is wanted.
