@@ -13,6 +13,8 @@ use crate::table::Table;
 
 /// Connections taken in one turn.
 const PORTION: usize = 128;
+/// How often a lasting trouble is said.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// How long a listener rests when the system has no more descriptors or memory.
 const REST: Duration = Duration::from_millis(100);
 
@@ -24,13 +26,13 @@ pub(crate) struct Acceptor {
     pub(crate) ready: bool,
     /// It rests until then.
     pub(crate) retry_at: Option<u64>,
-    /// The shortage, or the bound, has been said.
-    told: bool,
+    /// When the shortage, or the bound, was last said.
+    told_at: Option<u64>,
 }
 
 impl Acceptor {
     pub(crate) fn new(token: Token, port: Port, listener: TcpListener) -> Self {
-        Acceptor { token, port, listener, ready: false, retry_at: None, told: false }
+        Acceptor { token, port, listener, ready: false, retry_at: None, told_at: None }
     }
 
     pub(crate) fn close(&mut self, poll: &Poll) {
@@ -58,7 +60,7 @@ impl Acceptor {
                     return;
                 }
                 Err(error) if is_shortage(&error) => {
-                    if !std::mem::replace(&mut self.told, true) {
+                    if self.may_tell(cx.now_ns) {
                         log::warn!("no new connections until some close: {error}; raise the limit of open files");
                     }
                     self.retry_at = Some(cx.now_ns + REST.as_nanos() as u64);
@@ -76,7 +78,7 @@ impl Acceptor {
         if cx.shared.open.fetch_add(1, SeqCst) >= options.max_connections {
             cx.shared.open.fetch_sub(1, SeqCst);
             add(&cx.post.counters.turned_away, 1);
-            if !std::mem::replace(&mut self.told, true) {
+            if self.may_tell(cx.now_ns) {
                 log::warn!("{} connections are open, which is the bound: new ones are closed", options.max_connections);
             }
             return;
@@ -84,7 +86,6 @@ impl Acceptor {
         let added = self.register(socket, ip, poll, table, cx);
         match added {
             Ok(()) => {
-                self.told = false;
                 add(&cx.post.counters.accepted, 1);
                 add(&cx.post.counters.connections, 1);
             }
@@ -93,6 +94,14 @@ impl Acceptor {
                 log::debug!("a connection could not be set up: {error}");
             }
         }
+    }
+
+    fn may_tell(&mut self, now_ns: u64) -> bool {
+        let may = self.told_at.is_none_or(|at| now_ns.saturating_sub(at) >= TELL_AGAIN.as_nanos() as u64);
+        if may {
+            self.told_at = Some(now_ns);
+        }
+        may
     }
 
     fn register(

@@ -108,7 +108,7 @@ pub(crate) struct Conn {
     pub(crate) session: Option<ClientId>,
     /// Which groups its sessions are in.
     pub(crate) groups: Vec<(u64, ClientId)>,
-    /// When something was last read.
+    /// When something was last read; of HTTP, or written.
     pub(crate) heard: u32,
     /// When its present state began: accepted, opened or closing.
     pub(crate) since: u32,
@@ -295,7 +295,8 @@ impl Conn {
                 let limit = if untouched { options.login_timeout } else { options.handshake_timeout };
                 Some((Context::tick_after(self.since, limit), 1006, ""))
             }
-            Speaks::Http(_) => None,
+            // Its rules are the HTTP side's; here it only must not hold a socket for nothing.
+            Speaks::Http(_) => Some(silent()),
             // Not being read is not being silent.
             _ if self.is_paused() => None,
             _ if self.alive => Some(silent()),
@@ -319,7 +320,6 @@ impl Conn {
                 }
             }
             Some((tick, ..)) => cx.timers.push((tick, self.id)),
-            None if matches!(self.speaks, Speaks::Http(_)) => {}
             None => cx.timers.push((Context::tick_after(cx.tick, cx.shared.options.idle_timeout), self.id)),
         }
     }

@@ -8,11 +8,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 
 use tidegate_domain::ids::ConnId;
 
 use crate::mailbox::Post;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 
 /// Returns a command's share when dropped.
 pub struct Credit(Option<(Arc<Share>, u32)>);
@@ -95,7 +95,7 @@ impl Share {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "shuttle")))]
 mod tests {
     use std::sync::mpsc;
     use std::thread;
@@ -103,11 +103,9 @@ mod tests {
     use super::*;
     use crate::mailbox::Room;
 
-    /// Wakes a poll that nobody waits on.
+    /// Of a reactor that never sleeps.
     fn post() -> Arc<Post> {
-        let poll = mio::Poll::new().unwrap();
-        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
-        Arc::new(Post::new(1, waker, Arc::new(Room::default())))
+        Arc::new(Post::new(1, Box::new(|| {}), Arc::new(Room::default())))
     }
 
     fn share(post: &Arc<Post>, most: u32, most_bytes: usize) -> Arc<Share> {

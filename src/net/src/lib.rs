@@ -16,6 +16,8 @@ mod http_handoff;
 mod listen;
 mod mail;
 mod mailbox;
+#[cfg(all(test, feature = "shuttle"))]
+mod model;
 mod net;
 mod opening;
 mod options;
@@ -24,6 +26,7 @@ mod reactor;
 mod receive;
 mod send;
 mod stats;
+mod sync;
 mod table;
 mod tls;
 mod wheel;

@@ -8,13 +8,14 @@
 //! place until it is done.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tidegate_domain::ids::ConnId;
 
 use crate::mail::{Mail, Recipient};
 use crate::stats::Counters;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use crate::sync::{Mutex, lock};
 
 type Wake = Arc<dyn Fn() + Send + Sync>;
 
@@ -179,18 +180,19 @@ pub(crate) struct Post {
     /// Connections to look at again: credits came back, or the HTTP side has something to send.
     attention: Mutex<Vec<ConnId>>,
     sleeping: AtomicBool,
-    waker: mio::Waker,
+    /// Ends the reactor's wait, even one that has not begun yet.
+    waker: Box<dyn Fn() + Send + Sync>,
     room: Arc<Room>,
     pub(crate) counters: Counters,
 }
 
 impl Post {
-    pub(crate) fn new(bound: usize, waker: mio::Waker, room: Arc<Room>) -> Self {
+    pub(crate) fn new(bound: usize, waker: Box<dyn Fn() + Send + Sync>, room: Arc<Room>) -> Self {
         Post {
-            queue: Mutex::default(),
+            queue: Mutex::new(VecDeque::new()),
             used: AtomicUsize::new(0),
             bound,
-            attention: Mutex::default(),
+            attention: Mutex::new(Vec::new()),
             sleeping: AtomicBool::new(false),
             waker,
             room,
@@ -205,19 +207,15 @@ impl Post {
     }
 
     pub(crate) fn wake(&self) {
-        if self.sleeping.swap(false, SeqCst)
-            && let Err(error) = self.waker.wake()
-        {
-            log::error!("cannot wake a reactor: {error}");
+        if self.sleeping.swap(false, SeqCst) {
+            (self.waker)();
         }
     }
 
     /// Wakes the reactor whatever it does, so that it looks at the phase.
     pub(crate) fn nudge(&self) {
         self.sleeping.store(false, SeqCst);
-        if let Err(error) = self.waker.wake() {
-            log::error!("cannot wake a reactor: {error}");
-        }
+        (self.waker)();
     }
 
     /// Before parking; `false`: there is work, do not park.
@@ -257,12 +255,7 @@ impl Post {
     }
 }
 
-/// A panic elsewhere leaves a queue whole: nothing is done under these locks but moving values.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
+#[cfg(all(test, not(feature = "shuttle")))]
 mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
@@ -279,7 +272,7 @@ mod tests {
             let poll = mio::Poll::new().unwrap();
             let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
             polls.push(poll);
-            Arc::new(Post::new(bound, waker, room.clone()))
+            Arc::new(Post::new(bound, Box::new(move || waker.wake().unwrap()), room.clone()))
         });
         (Mailbox::new(posts.collect(), room.clone()), polls)
     }

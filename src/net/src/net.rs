@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::door::Door;
 use crate::http_handoff::HttpDoor;
 use crate::listen;
 use crate::mail::GoAway;
-use crate::mailbox::{Mailbox, Post, Room, lock};
+use crate::mailbox::{Mailbox, Post, Room};
 use crate::options::Options;
 use crate::reactor::{self, Reactor};
 use crate::stats::{self, Stats};
@@ -79,7 +79,12 @@ pub fn start(options: Options, door: Arc<dyn Door>, http: Option<Arc<dyn HttpDoo
     for _ in 0..reactors {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), reactor::WAKE)?;
-        posts.push(Arc::new(Post::new(options.mailbox, waker, room.clone())));
+        let wake = move || {
+            if let Err(error) = waker.wake() {
+                log::error!("cannot wake a reactor: {error}");
+            }
+        };
+        posts.push(Arc::new(Post::new(options.mailbox, Box::new(wake), room.clone())));
         polls.push(poll);
     }
     let mailbox = Mailbox::new(posts, room);
@@ -128,7 +133,7 @@ impl Net {
                 thread::sleep(DRAIN_POLL);
             }
         };
-        *lock(&self.shared.goaway) = Some(goaway);
+        *self.shared.goaway.lock().unwrap_or_else(PoisonError::into_inner) = Some(goaway);
         self.enter(phase::FINISHING);
         wait_for(&|| self.all_reached(phase::FINISHING));
         wait_for(&|| quiet() && self.mailbox.depth() == 0);

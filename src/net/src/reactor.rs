@@ -9,8 +9,8 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use mio::net::TcpListener;
@@ -22,7 +22,7 @@ use crate::accept::Acceptor;
 use crate::conn::{Conn, Context, Port, Speaks, TICK};
 use crate::groups::{Broadcast, Groups};
 use crate::mail::Mail;
-use crate::mailbox::{Post, lock};
+use crate::mailbox::Post;
 use crate::net::{Shared, phase};
 use crate::outbox::{Kind, Parts};
 use crate::stats::add;
@@ -181,7 +181,7 @@ impl Reactor {
         if phase == phase::STOPPED {
             return;
         }
-        let goaway = lock(&self.cx.shared.goaway).clone();
+        let goaway = self.cx.shared.goaway.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for id in self.table.ids() {
             let Some(conn) = self.table.get(id) else { continue };
             match (&mut conn.speaks, phase) {

@@ -70,6 +70,7 @@ impl Conn {
             match self.flush_once(cx) {
                 // Whoever still takes its last bytes is given the time for it.
                 Ok(true) if self.closing => self.since = cx.tick,
+                Ok(true) if matches!(self.speaks, Speaks::Http(_)) => self.heard = cx.tick,
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

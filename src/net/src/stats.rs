@@ -3,10 +3,10 @@
 //! Each reactor writes its own words, so counting never contends; a snapshot adds them up.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::mailbox::{Mailbox, lock};
+use crate::mailbox::Mailbox;
 
 /// Totals since the start, and what is now, over all reactors.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,7 +87,11 @@ fn bound(bucket: usize) -> u64 {
 
 impl Counters {
     pub(crate) fn closed(&self, code: u16) {
-        *lock(&self.closed).entry(code).or_default() += 1;
+        *self.by_code().entry(code).or_default() += 1;
+    }
+
+    fn by_code(&self) -> MutexGuard<'_, BTreeMap<u16, u64>> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn delivered(&self, ns: u64) {
@@ -114,7 +118,7 @@ pub(crate) fn read(mailbox: &Mailbox) -> Stats {
         sum.frames_out += from.frames_out.load(Relaxed);
         sum.dropped += from.dropped.load(Relaxed);
         sum.slow_readers += from.slow_readers.load(Relaxed);
-        for (code, n) in lock(&from.closed).iter() {
+        for (code, n) in from.by_code().iter() {
             *sum.closed.entry(*code).or_default() += n;
         }
         for (total, n) in delivery.iter_mut().zip(&from.delivery) {
