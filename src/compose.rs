@@ -27,6 +27,8 @@ use crate::pages;
 
 /// Threads of the HTTP side.
 const HTTP_THREADS: usize = 2;
+/// What a sleeping device is told where neither message nor hook say it.
+const DEFAULT_PUSH: &str = r#"{"alert":"You have a new message"}"#;
 /// Bytes of stored blocks kept in memory.
 const BLOCK_CACHE: usize = 64 << 20;
 
@@ -72,7 +74,11 @@ pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
     let store: Arc<dyn Store> = Arc::new(store);
 
     let in_flight = config.topology.stages.iter().filter_map(|stage| config.in_flight(&stage.name)).max();
-    let hook_options = HookOptions { in_flight: in_flight.unwrap_or(256), ..HookOptions::default() };
+    let hook_options = HookOptions {
+        in_flight: in_flight.unwrap_or(256),
+        default_push: Some(DEFAULT_PUSH.into()),
+        ..HookOptions::default()
+    };
     let hooks = Arc::new(WebhookHooks::start(&runtime, hook_options, &config.apps).map_err(|error| error.to_string())?);
     let notifier = Arc::new(
         WebhookNotifier::start(&runtime, NotifierOptions::default(), &config.apps)

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use tidegate_domain::command::{Command, Delivered, Logs, Query, ReadUpTo, Request, Send as SendCommand, Start};
 use tidegate_domain::conversation::Conversation;
-use tidegate_domain::hook::{MessageReceived, MessageSent, Notification, ReceiversOffline, Verdict};
+use tidegate_domain::hook::{MessageReceived, Notification, Verdict};
 use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, Millis};
 use tidegate_engine::{Journey, Ticket};
 use tidegate_protocol::FailureForm;
@@ -276,16 +276,20 @@ pub struct Sent {
     pub command: Box<SendCommand>,
     pub mid: tidegate_domain::ids::MessageId,
     pub from: ClientId,
+    pub conn: ConnId,
     pub at: Millis,
     /// A hook named the receivers.
     pub to: Option<Vec<ClientId>>,
 }
 
-/// To hook, after.
+/// To hook: a message went out.
 #[derive(Debug)]
-pub enum Told {
-    Sent(MessageSent),
-    Offline(ReceiversOffline),
+pub struct Told {
+    pub app: AppId,
+    pub sent: Box<Sent>,
+    /// Receivers that had no session.
+    pub offline: Vec<ClientId>,
+    pub journey: Option<Journey>,
 }
 
 /// What an event that waits is answered with.
@@ -362,6 +366,7 @@ impl tidegate_engine::Event for Event {
             Event::Task(task) => task.ask.journey.as_ref(),
             Event::Write(write) => write.ask.journey.as_ref(),
             Event::Delivery(delivery) => delivery.journey.as_ref(),
+            Event::Told(told) => told.journey.as_ref(),
             _ => None,
         }
     }

@@ -6,9 +6,7 @@
 
 use std::sync::Arc;
 
-use tidegate_domain::conversation::Kind;
-use tidegate_domain::hook::{HookEvent, MessageSent, ReceiversOffline};
-use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, MessageId};
+use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId};
 use tidegate_engine::{Batch, Item, Module, Output, OutputKind, Stage};
 
 use crate::event::{Audience, Delivery, Event, Part, Sent, Told};
@@ -22,8 +20,8 @@ const OFFLINE: usize = 1;
 pub(crate) const OUTPUTS: &[Output] = &[
     // The parts of one delivery leave as one list where they are many.
     Output { name: "net", kind: OutputKind::Sink("net"), most: 2 },
-    // One word on the message, one on those who were offline.
-    Output { name: "offline", kind: OutputKind::OptionalSide, most: 2 },
+    // One word on each message that went out.
+    Output { name: "offline", kind: OutputKind::OptionalSide, most: 1 },
 ];
 
 pub struct FanOut(pub Arc<World>);
@@ -63,37 +61,48 @@ impl Stage<Event> for Worker {
 
 impl Worker {
     fn deliver(&self, delivery: Delivery, batch: &mut Batch<'_, Event>) {
-        let Delivery { app, cid, parts, cause, since_ns, message, .. } = delivery;
-        let about = message.as_ref().map(|sent| (sent.mid, sent.from.clone()));
-        let mut mail: Vec<Mail> =
-            parts.into_iter().filter_map(|part| self.address(app, cid, part, cause, since_ns)).collect();
-        if let Some((mid, from)) = about {
-            self.note(mid, &from, &mail);
+        let Delivery { app, cid, parts, cause, since_ns, message, journey } = delivery;
+        let mut offline = Vec::new();
+        let mut mail: Vec<Mail> = parts
+            .into_iter()
+            .filter_map(|part| self.address(app, cid, part, (cause, since_ns), &mut offline))
+            .collect();
+        if let Some(sent) = &message {
+            offline.retain(|client| *client != sent.from);
+            self.note(sent, &mail, &offline);
         }
         match mail.len() {
             0 => {}
             1 | 2 => mail.drain(..).for_each(|mail| batch.emit(NET, Event::Mail(mail))),
             _ => batch.emit(NET, Event::Mail(Mail::Several(mail))),
         }
-        if let Some(sent) = message
-            && batch.is_bound(OFFLINE)
-        {
-            self.tell(app, *sent, batch);
+        if let Some(sent) = message {
+            let told = Told { app, sent, offline, journey };
+            batch.emit(OFFLINE, Event::Told(Box::new(told)));
         }
     }
 
-    /// A message has one part: who gets it is noted.
-    fn note(&self, mid: MessageId, from: &ClientId, mail: &[Mail]) {
-        self.0.traces.note(|| {
-            let step = Step::new(self.0.now(), "delivered", "fan_out").client(from).message(mid);
-            match mail.first() {
-                Some(Mail::Deliver(deliver)) => step.to(deliver.to.iter().map(|session| &session.client)),
-                _ => step,
-            }
+    /// A message has one part: who gets it, and who would have, is noted.
+    fn note(&self, sent: &Sent, mail: &[Mail], offline: &[ClientId]) {
+        let step = |what| Step::new(self.0.now(), what, "fan_out").client(&sent.from).message(sent.mid);
+        self.0.traces.note(|| match mail.first() {
+            Some(Mail::Deliver(deliver)) => step("delivered").to(deliver.to.iter().map(|session| &session.client)),
+            _ => step("delivered"),
         });
+        if !offline.is_empty() {
+            self.0.traces.note(|| step("offline").to(offline.iter()));
+        }
     }
 
-    fn address(&self, app: AppId, cid: ConvId, part: Part, cause: Option<ConnId>, since_ns: u64) -> Option<Mail> {
+    /// Mail for a part's audience, if anybody of it is there; who is not goes into `offline`.
+    fn address(
+        &self,
+        app: AppId,
+        cid: ConvId,
+        part: Part,
+        (cause, since_ns): (Option<ConnId>, u64),
+        offline: &mut Vec<ClientId>,
+    ) -> Option<Mail> {
         let Part { frame, to, class, except, at } = part;
         let to = match to {
             Audience::Room { except } => {
@@ -101,9 +110,10 @@ impl Worker {
                 return Some(Mail::Broadcast { group, frame, class, except, cause, since_ns });
             }
             Audience::Sessions(sessions) => sessions,
-            Audience::Clients(clients) => self.sessions_of(app, clients.iter(), except.as_ref()),
+            Audience::Clients(clients) => self.sessions_of(app, clients.iter(), except.as_ref(), offline),
             Audience::Members(conversation) => {
-                self.sessions_of(app, conversation.members.iter().map(|member| &member.client), except.as_ref())
+                let clients = conversation.members.iter().map(|member| &member.client);
+                self.sessions_of(app, clients, except.as_ref(), offline)
             }
         };
         if to.is_empty() {
@@ -118,69 +128,18 @@ impl Worker {
         app: AppId,
         clients: impl Iterator<Item = &'a ClientId>,
         except: Option<&Recipient>,
+        offline: &mut Vec<ClientId>,
     ) -> Vec<Recipient> {
         let mut to = Vec::new();
         for client in clients {
             self.0.directory.with(app, client, |sessions| {
                 let session = |conn| Recipient { conn, client: client.clone() };
                 to.extend(sessions.iter().map(|entry| session(entry.conn)).filter(|one| Some(one) != except));
+                if sessions.is_empty() {
+                    offline.push(client.clone());
+                }
             });
         }
         to
-    }
-
-    /// Word to the app's server of a message that went out, and of those who were offline.
-    fn tell(&self, app: AppId, sent: Sent, batch: &mut Batch<'_, Event>) {
-        let wants_sent = self.0.hooks.wants(app, HookEvent::MessageSent);
-        let pushes = !sent.command.transient
-            && sent.conversation.kind != Kind::Room
-            && (self.0.hooks.wants(app, HookEvent::ReceiversOffline) || self.0.notifier.serves(app));
-        if !wants_sent && !pushes {
-            return;
-        }
-        let Sent { conversation, command, mid, from, at, to } = sent;
-        let receivers = conversation.members.iter().map(|member| &member.client).filter(|client| **client != from);
-        let receivers = receivers.filter(|client| to.as_ref().is_none_or(|to| to.contains(client))).cloned();
-        let (online, offline): (Vec<ClientId>, Vec<ClientId>) =
-            receivers.partition(|client| self.0.directory.is_online(app, client));
-        if !offline.is_empty() {
-            self.0
-                .traces
-                .note(|| Step::new(self.0.now(), "offline", "fan_out").client(&from).message(mid).to(offline.iter()));
-        }
-        if pushes && !offline.is_empty() {
-            let mentions = &command.mentions;
-            let mentioned = |client: &&ClientId| !mentions.all && mentions.includes(client);
-            let told = Told::Offline(ReceiversOffline {
-                app,
-                cid: conversation.id,
-                mid,
-                from: from.clone(),
-                body: command.body.clone(),
-                at,
-                muted: offline.iter().filter(|client| conversation.muted.contains(client)).cloned().collect(),
-                mention_all: mentions.all,
-                mentioned_offline: offline.iter().filter(mentioned).cloned().collect(),
-                push_data: command.push_data.clone(),
-                offline: offline.clone(),
-            });
-            batch.emit(OFFLINE, Event::Told(Box::new(told)));
-        }
-        if wants_sent {
-            let told = Told::Sent(MessageSent {
-                app,
-                cid: conversation.id,
-                mid,
-                from,
-                online,
-                offline,
-                transient: command.transient,
-                body: command.body,
-                receipt: command.receipt,
-                at,
-                ip: None,
-            });
-            batch.emit(OFFLINE, Event::Told(Box::new(told)));
-        }
     }
 }

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_domain::ids::AppId;
+use tidegate_domain::conversation::Kind;
+use tidegate_domain::hook::{HookEvent, MessageSent, Notification, ReceiversOffline};
+use tidegate_domain::ids::ClientId;
 use tidegate_engine::{Batch, Item, Module, Output, OutputKind, Stage};
 
 use crate::event::{Answer, Event, Question, Told};
@@ -30,13 +32,7 @@ impl Module<Event> for Hook {
     fn key(&self, event: &Event) -> u64 {
         match event {
             Event::Question(question) => key_of((question.ask.app, question.ask.cid)),
-            Event::Told(told) => {
-                let (app, cid): (AppId, _) = match &**told {
-                    Told::Sent(sent) => (sent.app, sent.cid),
-                    Told::Offline(offline) => (offline.app, offline.cid),
-                };
-                key_of((app, cid))
-            }
+            Event::Told(told) => key_of((told.app, told.sent.conversation.id)),
             _ => 0,
         }
     }
@@ -67,21 +63,59 @@ impl Stage<Event> for Worker {
 }
 
 impl Worker {
+    /// A message went out: word to the app's server, if it wants any, and a push for those who were offline.
     fn tell(&self, told: Told, batch: &mut Batch<'_, Event>) {
-        match told {
-            Told::Sent(sent) => {
-                let place = Event::Told(Box::new(Told::Sent(sent.clone())));
-                let ticket = batch.overlap(place, CALL_TIME);
-                self.0.hooks.message_sent(sent, Box::new(move || ticket.resume(Answer::Done)));
-            }
-            Told::Offline(offline) => {
-                let place = Event::Told(Box::new(Told::Offline(offline.clone())));
-                let ticket = batch.overlap(place, CALL_TIME);
-                let done = move |notification: Option<_>| {
-                    ticket.resume(Answer::Notification(notification.map(Box::new)));
-                };
-                self.0.hooks.receivers_offline(offline, Box::new(done));
-            }
+        if self.0.hooks.wants(told.app, HookEvent::MessageSent) {
+            // Nothing comes of it, so nothing waits for it; the calls are bounded where they are made.
+            let ip = self.0.connections.with(told.sent.conn, |connection| connection.origin.ip.to_string().into());
+            self.0.hooks.message_sent(message_sent(&told, ip), Box::new(|| {}));
         }
+        let pushes = !told.sent.command.transient && told.sent.conversation.kind != Kind::Room;
+        if pushes && !told.offline.is_empty() && batch.is_bound(PUSH) {
+            let ask = receivers_offline(&told);
+            let ticket = batch.overlap(Event::Told(Box::new(told)), CALL_TIME);
+            let done = move |notification: Option<Notification>| {
+                ticket.resume(Answer::Notification(notification.map(Box::new)));
+            };
+            self.0.hooks.receivers_offline(ask, Box::new(done));
+        }
+    }
+}
+
+fn message_sent(told: &Told, ip: Option<Box<str>>) -> MessageSent {
+    let sent = &told.sent;
+    let receivers = sent.conversation.members.iter().map(|member| &member.client).filter(|c| **c != sent.from);
+    let chosen = receivers.filter(|client| sent.to.as_ref().is_none_or(|to| to.contains(client)));
+    MessageSent {
+        app: told.app,
+        cid: sent.conversation.id,
+        mid: sent.mid,
+        from: sent.from.clone(),
+        online: chosen.filter(|client| !told.offline.contains(client)).cloned().collect(),
+        offline: told.offline.clone(),
+        transient: sent.command.transient,
+        body: sent.command.body.clone(),
+        receipt: sent.command.receipt,
+        at: sent.at,
+        ip,
+    }
+}
+
+fn receivers_offline(told: &Told) -> ReceiversOffline {
+    let (sent, mentions) = (&told.sent, &told.sent.command.mentions);
+    let muted = |client: &&ClientId| sent.conversation.muted.contains(client);
+    let mentioned = |client: &&ClientId| !mentions.all && mentions.includes(client);
+    ReceiversOffline {
+        app: told.app,
+        cid: sent.conversation.id,
+        mid: sent.mid,
+        from: sent.from.clone(),
+        body: sent.command.body.clone(),
+        at: sent.at,
+        muted: told.offline.iter().filter(muted).cloned().collect(),
+        mention_all: mentions.all,
+        mentioned_offline: told.offline.iter().filter(mentioned).cloned().collect(),
+        push_data: sent.command.push_data.clone(),
+        offline: told.offline.clone(),
     }
 }

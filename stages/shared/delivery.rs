@@ -62,7 +62,15 @@ pub fn of_message(ask: &Ask, accepted: Accepted, now: Millis) -> Delivery {
         cause: Some(ask.conn),
         since_ns: ask.received_ns,
         journey: ask.journey.clone(),
-        message: Some(Box::new(Sent { conversation, command: send, mid, from: ask.client.clone(), at, to })),
+        message: Some(Box::new(Sent {
+            conversation,
+            command: send,
+            mid,
+            from: ask.client.clone(),
+            conn: ask.conn,
+            at,
+            to,
+        })),
     }
 }
 
