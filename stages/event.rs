@@ -15,6 +15,7 @@ use tidegate_engine::{Journey, Ticket};
 use tidegate_protocol::FailureForm;
 
 use crate::mail::{Class, Mail, Recipient};
+use crate::shared::busy::Busy;
 use std::sync::Arc;
 
 /// Whatever is to be dropped when a command is done.
@@ -84,8 +85,20 @@ pub struct Asked {
 #[derive(Debug)]
 pub enum Saying {
     Opened(Origin),
-    Request { request: Request, received_ns: u64, held: Held, journey: Option<Journey> },
-    Closed { code: u16 },
+    Request {
+        request: Request,
+        received_ns: u64,
+        held: Held,
+        journey: Option<Journey>,
+    },
+    Closed {
+        code: u16,
+    },
+    /// A session that has ended, and waits for its commands in flight; `still`: one that is open.
+    Closing {
+        ask: Ask,
+        still: Option<ClientId>,
+    },
 }
 
 /// Whom to answer, and what is given back when that is done.
@@ -97,6 +110,8 @@ pub struct Ask {
     pub i: Option<i32>,
     pub received_ns: u64,
     pub held: Held,
+    /// The session's share for this command, where its `close` is to wait for it.
+    pub busy: Option<Arc<Busy>>,
     pub journey: Option<Journey>,
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tidegate_domain::command::{Change, Command, Request};
 use tidegate_domain::error::{Code, Failure};
-use tidegate_domain::ids::{AppId, ClientId, ConnId};
+use tidegate_domain::ids::{AppId, ConnId};
 use tidegate_domain::reply::Answer;
 use tidegate_domain::signature::{self, Action};
 use tidegate_engine::{Batch, Item, Journey, Module, Output, OutputKind, Stage};
@@ -19,6 +19,7 @@ use tidegate_engine::{Batch, Item, Journey, Module, Output, OutputKind, Stage};
 use crate::event::{Ask, Asked, Event, Held, Memory, Saying, Task, Whom, Work};
 use crate::mail::Mail;
 use crate::shared::World;
+use crate::shared::connections::Session;
 use crate::shared::reply;
 use crate::shared::world::key_of;
 
@@ -55,11 +56,12 @@ struct Worker(Arc<World>);
 impl Stage<Event> for Worker {
     fn run(&mut self, batch: &mut Batch<'_, Event>) {
         while let Some(item) = batch.next() {
-            let Item::New(Event::Asked(asked)) = item else { continue };
+            let (Item::New(Event::Asked(asked)) | Item::Resumed(Event::Asked(asked), _)) = item else { continue };
             let Asked { conn, what } = *asked;
             match what {
                 Saying::Opened(origin) => self.0.connections.opened(conn, origin),
                 Saying::Closed { code } => self.closed(conn, code),
+                Saying::Closing { ask, still } => self.closed_session(&ask, still, batch),
                 Saying::Request { request, received_ns, held, journey } => {
                     self.request(Incoming { conn, request, received_ns, held, journey }, batch);
                 }
@@ -90,7 +92,7 @@ impl Worker {
             Command::Open(_) => self.open(incoming, batch),
             Command::Nothing => {}
             _ => match self.session(&incoming) {
-                Some((app, client)) => self.of_session(app, client, incoming, batch),
+                Some((app, session)) => self.of_session(app, session, incoming, batch),
                 None => self.refuse(&incoming, Code::SessionRequired.into(), batch),
             },
         }
@@ -113,19 +115,20 @@ impl Worker {
     }
 
     /// The session that a command is of: the one it names, or the connection's first.
-    fn session(&self, incoming: &Incoming) -> Option<(AppId, ClientId)> {
+    fn session(&self, incoming: &Incoming) -> Option<(AppId, Session)> {
         self.0.connections.with(incoming.conn, |connection| {
-            let client = match &incoming.request.peer {
-                Some(peer) => connection.sessions.iter().find(|session| *session == peer)?,
+            let session = match &incoming.request.peer {
+                Some(peer) => connection.sessions.iter().find(|session| session.client == *peer)?,
                 None => connection.sessions.first()?,
             };
-            Some((connection.app?, client.clone()))
+            Some((connection.app?, session.clone()))
         })?
     }
 
-    fn of_session(&self, app: AppId, client: ClientId, incoming: Incoming, batch: &mut Batch<'_, Event>) {
+    fn of_session(&self, app: AppId, session: Session, incoming: Incoming, batch: &mut Batch<'_, Event>) {
         let Incoming { conn, request, received_ns, held, journey } = incoming;
-        let ask = Ask { app, conn, client, i: request.i, received_ns, held, journey };
+        let (client, busy) = (session.client, Some(session.busy));
+        let ask = Ask { app, conn, client, i: request.i, received_ns, held, busy, journey };
         let work = match request.command {
             Command::Close => return self.close(ask, batch),
             Command::Refresh { token, signature } => {
@@ -205,6 +208,7 @@ impl Worker {
             i: None,
             received_ns: ask.received_ns,
             held: None,
+            busy: None,
             journey: None,
         };
         batch.emit(NEXT, Event::Task(Box::new(Task { ask, what: Work::Remember(memory) })));

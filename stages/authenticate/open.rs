@@ -1,5 +1,7 @@
 //! session/open: who comes in, in whose place, and what they get (wire.md 3.1.1, 3.1.2).
 
+use std::sync::Arc;
+
 use tidegate_domain::command::{Command, Open};
 use tidegate_domain::directory::SessionEntry;
 use tidegate_domain::error::{Code, Failure};
@@ -13,6 +15,7 @@ use tidegate_engine::Batch;
 use super::{Incoming, NET, NEXT, Worker};
 use crate::event::{Ask, Event, Memory, Snapshot, Task, Work};
 use crate::mail::{Class, Deliver, Mail, Recipient};
+use crate::shared::connections::Session;
 use crate::shared::traces::Step;
 
 /// Sessions that one log-in can put an end to with a word; the output's room is reserved for so many.
@@ -126,6 +129,7 @@ impl Worker {
             i: incoming.request.i,
             received_ns: incoming.received_ns,
             held: None,
+            busy: None,
             journey: None,
         }
     }
@@ -158,8 +162,8 @@ impl Worker {
         };
         self.0.connections.with(conn, |connection| {
             connection.app = Some(entered.app);
-            if !connection.sessions.contains(&entered.client) {
-                connection.sessions.push(entered.client.clone());
+            if !connection.sessions.iter().any(|session| session.client == entered.client) {
+                connection.sessions.push(Session { client: entered.client.clone(), busy: Arc::default() });
             }
         });
         self.0.traces.note(|| Step::new(now, "opened", "authenticate").conn(conn).client(&entered.client));

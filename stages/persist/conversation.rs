@@ -57,7 +57,7 @@ impl Draft<'_> {
     pub fn add(&mut self, ask: &Ask, cid: ConvId, members: &[ClientId]) -> Result<Outcome, StoreError> {
         let Some(hot) = self.hot(ask.app, cid)? else { return Ok(not_found()) };
         let mut record = (*hot.conversation).clone();
-        let moved = match record.add(&ask.client, members, self.now) {
+        let moved = match record.add(&ask.client, members, self.now.max(hot.last_at)) {
             Ok(moved) => moved,
             Err(failure) => return Ok(Outcome::failed(failure)),
         };

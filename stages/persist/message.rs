@@ -40,7 +40,8 @@ impl Draft<'_> {
             }
         }
         // Strictly increasing, so that time alone orders a conversation, whatever the clock does.
-        let at = self.now.max(last_at + 1);
+        // After the last join too: what comes then is unread to the one who joined.
+        let at = self.now.max(last_at + 1).max(conversation.updated + 1);
         let mid = self.world.message_id(at);
         let message = Stored {
             mid,

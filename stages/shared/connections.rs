@@ -4,11 +4,12 @@
 //! first session that is still open (wire.md 2.2).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 use tidegate_domain::ids::{AppId, ClientId, ConnId};
 
+use super::busy::Busy;
 use crate::event::Origin;
 
 const SHARDS: usize = 64;
@@ -18,7 +19,15 @@ pub struct Connection {
     pub origin: Origin,
     /// Named by the first `login` or `open`; a connection speaks for one app.
     pub app: Option<AppId>,
-    pub sessions: Vec<ClientId>,
+    pub sessions: Vec<Session>,
+}
+
+/// A session that is open on a connection.
+#[derive(Debug, Clone)]
+pub struct Session {
+    pub client: ClientId,
+    /// Its commands in flight.
+    pub busy: Arc<Busy>,
 }
 
 pub struct Connections {
@@ -53,15 +62,17 @@ impl Connections {
 
     /// Whether this client's session is open there.
     pub fn is_open(&self, conn: ConnId, client: &ClientId) -> bool {
-        self.with(conn, |connection| connection.sessions.contains(client)).unwrap_or(false)
+        self.with(conn, |connection| connection.sessions.iter().any(|session| session.client == *client))
+            .unwrap_or(false)
     }
 
-    /// Takes a session off; gives one that is still open.
-    pub fn end_session(&self, conn: ConnId, client: &ClientId) -> Option<ClientId> {
-        self.with(conn, |connection| {
-            connection.sessions.retain(|session| session != client);
-            connection.sessions.first().cloned()
-        })
-        .flatten()
+    /// Takes a session off; gives it, and one that is still open.
+    pub fn end_session(&self, conn: ConnId, client: &ClientId) -> (Option<Session>, Option<ClientId>) {
+        let ended = self.with(conn, |connection| {
+            let at = connection.sessions.iter().position(|session| session.client == *client);
+            let ended = at.map(|at| connection.sessions.remove(at));
+            (ended, connection.sessions.first().map(|session| session.client.clone()))
+        });
+        ended.unwrap_or_default()
     }
 }

@@ -2,6 +2,7 @@
 //! a shard of itself.
 
 pub mod apps;
+pub mod busy;
 pub mod connections;
 pub mod delivery;
 pub mod history;
