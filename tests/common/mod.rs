@@ -53,6 +53,14 @@ pub fn master_key(id: &str) -> String {
     format!("master-key-of-{id}")
 }
 
+/// The seed of this run: TIDEGATE_SEED where it is set, so that a failure can be run again with the same choices.
+pub fn seed() -> u64 {
+    let seed = std::env::var("TIDEGATE_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("TIDEGATE_SEED={seed}");
+    seed
+}
+
 /// Hex of the HMAC-SHA1 that lets a client do something (wire.md 3.1.4).
 pub fn sign(master_key: &str, text: &str) -> String {
     use hmac::{Hmac, Mac};

@@ -14,9 +14,13 @@ use tempfile::TempDir;
 
 use super::{PATIENCE, eventually, http};
 
-/// The program under test.
+/// The program under test, told nothing by the environment.
 pub fn tidegate() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_tidegate"))
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    for name in ["CONFIG", "DATA", "LOG", "LOG_FORMAT"] {
+        program.env_remove(format!("TIDEGATE_{name}"));
+    }
+    program
 }
 
 /// What differs from the built-in pipeline.

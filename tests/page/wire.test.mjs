@@ -18,13 +18,13 @@ const BODIES = new Set(['DirectCommand.msg', 'LogItem.data']);
 
 test('every field has the name, number and type of the schema', () => {
   for (const [type, fields] of Object.entries(SCHEMA)) {
-    for (const [name, [number, declared]] of Object.entries(fields)) {
+    for (const { name, number, kind, many } of fields) {
       const field = schema.lookupType(type).fields[name];
       assert.ok(field, `${type}.${name} is in the schema`);
       field.resolve();
       const integral = ['int32', 'int64'].includes(field.type) || field.resolvedType instanceof protobuf.Enum;
-      const kind = integral ? 'int' : BODIES.has(`${type}.${name}`) ? 'string' : field.type;
-      assert.deepEqual([number, declared], [field.id, field.repeated ? `${kind}[]` : kind], `${type}.${name}`);
+      const theirKind = integral ? 'int' : BODIES.has(`${type}.${name}`) ? 'string' : field.type;
+      assert.deepEqual([number, kind, many], [field.id, theirKind, field.repeated], `${type}.${name}`);
     }
   }
 });
