@@ -382,3 +382,6 @@ impl<E: Event> Key<E> {
         left
     }
 }
+
+#[cfg(test)]
+mod tests;

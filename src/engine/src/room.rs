@@ -80,3 +80,27 @@ impl Room {
         self.wanted.load(SeqCst) && self.wanted.swap(false, SeqCst)
     }
 }
+
+#[cfg(all(test, feature = "shuttle"))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::sync::thread;
+
+    #[test]
+    fn whoever_found_no_room_is_told_when_there_is_some() {
+        shuttle::check_random(
+            || {
+                let room = Arc::new(Room::new(1));
+                assert_eq!(room.reserve(1, 1), 1);
+                let of = room.clone();
+                let releases = thread::spawn(move || of.release(1));
+                let got = room.reserve_or_want(1, 1);
+                let told = releases.join().unwrap();
+                assert!(got == 1 || told, "room was made, and nobody knows");
+            },
+            2000,
+        );
+    }
+}

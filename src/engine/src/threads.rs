@@ -1,6 +1,7 @@
 //! Real threads: one for each worker, and one that looks after deadlines, controllers and figures.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::Event;
@@ -15,7 +16,7 @@ pub(crate) fn staff<E: Event>(core: &Arc<Core<E>>, pool: usize, threads: &mut Ve
     for number in core.pools[pool].hire() {
         let of = core.clone();
         let name = core.pools[pool].name.to_string();
-        match thread::Builder::new().name(name).spawn(move || work(of, pool, number)) {
+        match thread::Builder::new().name(name).spawn(move || survive(&of, pool, number)) {
             Ok(thread) => threads.push(thread),
             Err(error) => {
                 core.pools[pool].dismiss(number);
@@ -26,7 +27,18 @@ pub(crate) fn staff<E: Event>(core: &Arc<Core<E>>, pool: usize, threads: &mut Ve
     outcome
 }
 
-fn work<E: Event>(core: Arc<Core<E>>, pool: usize, number: usize) {
+/// A stage's panic is caught where it happens. What arrives here is one of a sink or a supervisor, which must not: the
+/// batch that it was in cannot be mended, so all that is left is to say so loudly.
+fn survive<E: Event>(core: &Arc<Core<E>>, pool: usize, number: usize) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(core, pool, number))) {
+        let name = &core.pools[pool].name;
+        log::error!("a thread of pool {name} is lost, and its lanes stand still: a sink or the supervisor panicked");
+        core.pools[pool].dismiss(number);
+        resume_unwind(panic);
+    }
+}
+
+fn work<E: Event>(core: &Arc<Core<E>>, pool: usize, number: usize) {
     let sleeper = Sleeper::new(Some(thread::current()));
     let mut worker = Worker::new(core.clone(), pool, number, sleeper);
     loop {
@@ -34,7 +46,7 @@ fn work<E: Event>(core: Arc<Core<E>>, pool: usize, number: usize) {
             Step::Again => {}
             Step::Gone => return,
             Step::Idle => {
-                if !spin(&core, pool, &mut worker) && worker.lie_down() {
+                if !spin(core, pool, &mut worker) && worker.lie_down() {
                     worker.sleeper.park();
                 }
             }

@@ -130,7 +130,11 @@ impl<E: Event> Worker<E> {
     fn take(&mut self, index: usize) -> bool {
         let core = &*self.core;
         let stage = &core.stages[index];
-        if !stage.queue.has_ready() || !stage.has_place() {
+        if !stage.queue.has_ready() {
+            stage.blocked.stop(|| core.env.now());
+            return false;
+        }
+        if !stage.has_place() {
             return false;
         }
         let task = &mut self.task;

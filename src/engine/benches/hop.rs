@@ -1,0 +1,221 @@
+//! What a hop from stage to stage costs, in CPU time of the stages' threads, with all instruments on.
+//!
+//! `cargo bench -p tidegate-engine --bench hop [-- --quick]`. Five stages that do nothing are saturated by a feeder, whose
+//! own time is not counted. Beside it stand the floors: the same five steps as threads joined by bare crossbeam channels,
+//! and as one loop without queues. Medians of several rounds; on a busy machine only ratios within one run mean much.
+#![allow(clippy::disallowed_methods)]
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use tidegate_engine::*;
+
+const HOPS: usize = 5;
+const NAMES: [&str; HOPS] = ["b-one", "b-two", "b-three", "b-four", "b-five"];
+
+/// About the size of what a real pipeline carries.
+struct Ev {
+    key: u64,
+    _load: [u64; 6],
+}
+
+impl Event for Ev {
+    type Answer = ();
+    type Stub = u64;
+    fn stub(&self) -> u64 {
+        self.key
+    }
+}
+
+struct Pass(&'static [Output]);
+struct PassStage;
+
+impl Module<Ev> for Pass {
+    fn outputs(&self) -> &'static [Output] {
+        self.0
+    }
+    fn key(&self, event: &Ev) -> u64 {
+        event.key
+    }
+    fn worker(&self) -> Box<dyn Stage<Ev>> {
+        Box::new(PassStage)
+    }
+}
+
+impl Stage<Ev> for PassStage {
+    fn run(&mut self, batch: &mut Batch<'_, Ev>) {
+        while let Some(item) = batch.next() {
+            if let Item::New(event) = item {
+                batch.emit(0, black_box(event));
+            }
+        }
+    }
+}
+
+const NEXT: &[Output] = &[Output { name: "next", kind: OutputKind::Stage, most: 1 }];
+const END: &[Output] = &[Output { name: "end", kind: OutputKind::Sink("end"), most: 1 }];
+
+#[derive(Default)]
+struct Count(AtomicU64);
+
+impl Sink<Ev> for Count {
+    fn reserve(&self, _: u32) -> bool {
+        true
+    }
+    fn give_back(&self, _: u32) {}
+    fn push(&self, events: &mut Vec<Ev>) {
+        self.0.fetch_add(events.len() as u64, SeqCst);
+        events.clear();
+    }
+    fn on_room(&self, _: Arc<dyn Fn() + Send + Sync>) {}
+}
+
+struct Ignore;
+
+impl Supervisor<Ev> for Ignore {
+    fn refused(&self, _: Ev, _: Refusal) {}
+    fn failed(&self, _: u64, _: &str) {}
+}
+
+/// CPU time of this process's threads whose name passes.
+fn cpu(named: impl Fn(&str) -> bool) -> Duration {
+    let mut sum = 0;
+    for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let read = |file: &str| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        if named(read("comm").trim()) {
+            sum += read("schedstat").split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    Duration::from_nanos(sum)
+}
+
+struct Result {
+    /// CPU nanoseconds an event and hop.
+    ns: f64,
+    /// Events a second through all five.
+    rate: f64,
+    batch: u64,
+}
+
+fn engine(shared: bool, batch: usize, events: u64) -> Result {
+    let mut stages: Vec<StageSettings> = NAMES.map(StageSettings::new).into();
+    for (i, stage) in stages.iter_mut().enumerate() {
+        stage.batch = batch;
+        stage.module = if i + 1 < HOPS { "pass" } else { "last" }.to_owned();
+        stage.pool = shared.then(|| "b-all".to_owned());
+        if i + 1 < HOPS {
+            stage.to.push(("next".to_owned(), NAMES[i + 1].to_owned()));
+        }
+    }
+    let pools = if shared { vec![PoolSettings::new("b-all", 2)] } else { vec![] };
+    let modules: Modules<Ev> = HashMap::from([
+        ("pass".to_owned(), Arc::new(Pass(NEXT)) as Arc<dyn Module<Ev>>),
+        ("last".to_owned(), Arc::new(Pass(END)) as Arc<dyn Module<Ev>>),
+    ]);
+    let count = Arc::new(Count::default());
+    let sinks: Sinks<Ev> = HashMap::from([("end".to_owned(), count.clone() as Arc<dyn Sink<Ev>>)]);
+    let topology = Topology { stages, pools };
+    let pipeline = Pipeline::build(topology, modules, sinks, Arc::new(Ignore), &[NAMES[0]], Env::real());
+    let pipeline = pipeline.unwrap_or_else(|problems| panic!("{problems:?}"));
+    pipeline.start().expect("threads");
+    let door = pipeline.door(NAMES[0]);
+    let (before, start) = (cpu(|name| name.starts_with("b-")), Instant::now());
+    let mut now = pipeline.now();
+    for key in 0..events {
+        if key % 64 == 0 {
+            now = pipeline.now();
+        }
+        let mut event = Ev { key: key % 5000, _load: [key; 6] };
+        while let Err((back, _)) = door.offer_at(event, now) {
+            event = back;
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+    while count.0.load(SeqCst) < events {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    let (took, used) = (start.elapsed(), cpu(|name| name.starts_with("b-")) - before);
+    let middle = pipeline.stage(NAMES[2]).map_or(0, |stage| stage.batch_size.p50);
+    pipeline.stop();
+    result(used, took, events, middle)
+}
+
+fn result(used: Duration, took: Duration, events: u64, batch: u64) -> Result {
+    Result { ns: used.as_nanos() as f64 / events as f64 / HOPS as f64, rate: events as f64 / took.as_secs_f64(), batch }
+}
+
+fn channels(events: u64) -> Result {
+    let (first, mut from) = crossbeam_channel::bounded::<Ev>(8192);
+    let mut threads = Vec::new();
+    for name in NAMES {
+        let (to, next) = crossbeam_channel::bounded(8192);
+        let mine = std::mem::replace(&mut from, next);
+        let thread = std::thread::Builder::new().name(name.replace("b-", "c-"));
+        threads.push(thread.spawn(move || mine.iter().for_each(|event| to.send(black_box(event)).expect("open"))));
+    }
+    let end = std::thread::spawn(move || from.iter().take(events as usize).count());
+    let (before, start) = (cpu(|name| name.starts_with("c-")), Instant::now());
+    for key in 0..events {
+        let mut event = Ev { key, _load: [key; 6] };
+        while let Err(full) = first.try_send(event) {
+            event = full.into_inner();
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+    let _ = end.join();
+    let (took, used) = (start.elapsed(), cpu(|name| name.starts_with("c-")) - before);
+    drop(first);
+    threads.into_iter().flatten().for_each(|thread| drop(thread.join()));
+    result(used, took, events, 1)
+}
+
+fn fused(events: u64) -> Result {
+    let steps: Vec<Box<dyn Fn(Ev) -> Ev>> =
+        NAMES.iter().map(|_| Box::new(black_box) as Box<dyn Fn(Ev) -> Ev>).collect();
+    let start = Instant::now();
+    for key in 0..events {
+        let event = Ev { key, _load: [key; 6] };
+        black_box(steps.iter().fold(event, |event, step| step(event)).key);
+    }
+    let took = start.elapsed();
+    result(took, took, events, 1)
+}
+
+fn median(rounds: usize, mut run: impl FnMut() -> Result) -> Result {
+    let mut results: Vec<Result> = (0..rounds).map(|_| run()).collect();
+    results.sort_by(|a, b| a.ns.total_cmp(&b.ns));
+    results.swap_remove(rounds / 2)
+}
+
+fn per_call(calls: u64, mut call: impl FnMut(u64)) -> f64 {
+    let start = Instant::now();
+    (0..calls).for_each(&mut call);
+    start.elapsed().as_nanos() as f64 / calls as f64
+}
+
+fn main() {
+    let quick = std::env::args().any(|arg| arg == "--quick");
+    let (rounds, scale) = if quick { (1, 1) } else { (5, 10) };
+    println!("{:<34} {:>12} {:>14} {:>12}", "5 hops, saturated", "CPU ns/hop", "events/s", "batch p50");
+    let row = |what: &str, result: Result| {
+        println!("{:<34} {:>12.0} {:>14.0} {:>12}", what, result.ns, result.rate, result.batch);
+    };
+    for batch in [1, 16, 64] {
+        for (layout, shared) in [("own pools", false), ("one shared pool of 2", true)] {
+            let events = scale * if batch == 1 { 20_000 } else { 100_000 };
+            row(&format!("{layout}, batch {batch}"), median(rounds, || engine(shared, batch, events)));
+        }
+    }
+    row("floor: crossbeam channels", median(rounds, || channels(scale * 50_000)));
+    row("floor: fused loop", median(rounds, || fused(scale * 500_000)));
+    let mut histogram = hdrhistogram::Histogram::<u32>::new_with_bounds(1, 600_000_000_000, 2).expect("bounds");
+    let record = per_call(scale * 500_000, |n| histogram.saturating_record(black_box(1000 + (n * 7919) % 5_000_000)));
+    let env = Env::real();
+    let clock = per_call(scale * 200_000, |_| {
+        black_box(env.now());
+    });
+    println!("\nhistogram record {record:.1} ns, clock {clock:.1} ns (once a batch at start, once at end)");
+}

@@ -1,0 +1,245 @@
+//! What happens when a queue is full, for each policy, with the schedule, the bounds and the traffic left to chance.
+#![cfg(not(feature = "shuttle"))]
+#![allow(clippy::disallowed_methods)]
+
+mod common;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::*;
+use proptest::prelude::*;
+use tidegate_engine::*;
+
+const SIDE: &[Output] = &[
+    Output { name: "next", kind: OutputKind::Stage, most: 1 },
+    Output { name: "beside", kind: OutputKind::Side, most: 2 },
+];
+const NONE: &[Output] = &[
+    Output { name: "next", kind: OutputKind::Optional, most: 1 },
+    Output { name: "end", kind: OutputKind::Sink("end"), most: 1 },
+];
+
+#[derive(Debug, Clone)]
+struct Case {
+    seed: u64,
+    bound: usize,
+    batch: usize,
+    sink: usize,
+    events: Vec<(u64, bool)>,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let events = prop::collection::vec((0..4u64, any::<bool>()), 1..120);
+    (any::<u64>(), 1..20usize, 1..8usize, 1..8usize, events).prop_map(|(seed, bound, batch, sink, events)| Case {
+        seed,
+        bound: bound.max(batch),
+        batch,
+        sink,
+        events,
+    })
+}
+
+/// `first` takes everything and feeds `second`, whose sink nobody empties before all is offered and nothing moves.
+fn two_stages(case: &Case, policy: Policy, key_share: f64, sim: &Sim<Ev>) -> Rig {
+    let mut first = StageSettings::new("first").to("next", "second");
+    first.batch = case.batch;
+    let mut second = StageSettings::new("second");
+    (second.bound, second.batch, second.policy, second.key_share) = (case.bound, case.batch, policy, key_share);
+    let topology = Topology { stages: vec![first, second], pools: vec![] };
+    rig(topology, [("first", pass(NEXT)), ("second", pass(END))], case.sink, sim.env())
+}
+
+struct Outcome {
+    came: Vec<Ev>,
+    refused: Vec<(Ev, Refusal)>,
+    /// What the second stage held when all stood still.
+    stuck: usize,
+}
+
+fn run(case: &Case, policy: Policy, key_share: f64) -> Outcome {
+    let mut sim = Sim::new(case.seed);
+    let rig = two_stages(case, policy, key_share, &sim);
+    let door = rig.pipeline.door("first");
+    let mut numbers: HashMap<u64, u64> = HashMap::new();
+    for (key, droppable) in &case.events {
+        let n = numbers.entry(*key).or_default();
+        door.offer(Ev { key: *key, n: *n, droppable: *droppable }).unwrap();
+        *n += 1;
+        for _ in 0..sim.random(6) {
+            sim.step(&rig.pipeline);
+        }
+        assert!(rig.pipeline.depths()[1].1 <= case.bound, "over the bound");
+    }
+    sim.run(&rig.pipeline);
+    let stuck = rig.pipeline.depths()[1].1;
+    assert!(stuck <= case.bound);
+    let mut came = Vec::new();
+    loop {
+        let more = rig.end.take();
+        if more.is_empty() {
+            break;
+        }
+        came.extend(more);
+        sim.run(&rig.pipeline);
+    }
+    assert!(rig.pipeline.quiet());
+    let refused = std::mem::take(&mut *rig.log.refused.lock().unwrap());
+    assert_eq!(came.len() + refused.len(), case.events.len(), "nothing is lost without a word");
+    let mut last: HashMap<u64, u64> = HashMap::new();
+    for event in &came {
+        assert!(last.insert(event.key, event.n).is_none_or(|before| before < event.n), "order of key {}", event.key);
+    }
+    let counted = rig.pipeline.stage("second").unwrap().refused;
+    assert_eq!(counted, refused.len() as u64, "refusals are counted where they happen");
+    Outcome { came, refused, stuck }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
+
+    #[test]
+    fn block_refuses_nobody(case in case()) {
+        let outcome = run(&case, Policy::Block, 1.0);
+        prop_assert!(outcome.refused.is_empty());
+    }
+
+    #[test]
+    fn shed_refuses_what_does_not_fit(case in case()) {
+        let outcome = run(&case, Policy::Shed, 1.0);
+        prop_assert!(outcome.refused.iter().all(|(_, why)| *why == Refusal::Shed));
+        // All that was taken in fits into the queue and the sink, and refusing means that the queue was full.
+        prop_assert_eq!(outcome.came.len(), case.events.len().min(case.bound + case.sink));
+    }
+
+    #[test]
+    fn drop_oldest_drops_droppable_events_only_and_the_oldest_first(case in case()) {
+        let outcome = run(&case, Policy::DropOldest, 1.0);
+        for (event, why) in &outcome.refused {
+            prop_assert_eq!(*why, Refusal::Dropped);
+            prop_assert!(event.droppable);
+        }
+        let mut last: HashMap<u64, u64> = HashMap::new();
+        for (event, _) in &outcome.refused {
+            let older = last.insert(event.key, event.n).is_none_or(|before| before < event.n);
+            prop_assert!(older, "key {}: {} was dropped after a newer one", event.key, event.n);
+        }
+        if case.events.len() <= case.sink.min(case.bound) {
+            prop_assert!(outcome.refused.is_empty(), "dropped with room left");
+        }
+    }
+
+    #[test]
+    fn a_key_takes_its_share_and_no_more(case in case()) {
+        let share = (case.bound as f64 * 0.5) as usize;
+        prop_assume!(share >= 1);
+        let outcome = run(&case, Policy::Block, 0.5);
+        prop_assert!(outcome.refused.iter().all(|(_, why)| *why == Refusal::KeyShare));
+        prop_assert!(outcome.stuck <= case.bound);
+        let keys = case.events.iter().map(|(key, _)| *key).collect::<std::collections::HashSet<_>>();
+        if keys.len() == 1 {
+            // Beside the waiting ones there may be a batch being worked on.
+            prop_assert!(outcome.stuck <= share + case.batch);
+        }
+    }
+}
+
+#[test]
+fn a_full_side_stage_refuses_and_never_stops_the_line() {
+    let mut sim = Sim::new(7);
+    let asks = module(SIDE, |batch, item| {
+        let Item::New(event) = item else { return };
+        batch.emit(1, event.clone());
+        batch.emit(0, event);
+    });
+    let never = module(&[], |batch, item| {
+        let Item::New(event) = item else { return };
+        std::mem::forget(batch.hold(event, Duration::from_secs(3600)));
+    });
+    let mut beside = StageSettings::new("beside");
+    beside.bound = 5;
+    let stages =
+        vec![StageSettings::new("asks").to("next", "last").to("beside", "beside"), StageSettings::new("last"), beside];
+    let modules = [("asks", asks), ("last", pass(END)), ("beside", never)];
+    let rig = rig(Topology { stages, pools: vec![] }, modules, 1000, sim.env());
+    let door = rig.pipeline.door("asks");
+    (0..40).for_each(|n| door.offer(ev(n % 3, n)).unwrap());
+    while rig.end.len() < 40 {
+        assert!(sim.step(&rig.pipeline), "the line stands still");
+    }
+    let refused = rig.log.refused.lock().unwrap();
+    assert_eq!(refused.len(), 35);
+    assert!(refused.iter().all(|(_, why)| *why == Refusal::Full));
+    assert_eq!(rig.pipeline.stage("beside").unwrap().refused, 35);
+}
+
+#[test]
+fn an_output_bound_to_none_swallows_and_says_so() {
+    let mut sim = Sim::new(1);
+    let work = module(NONE, |batch, item| {
+        let Item::New(event) = item else { return };
+        assert!(!batch.is_bound(0) && batch.is_bound(1));
+        batch.emit(0, event.clone());
+        batch.emit(1, event);
+    });
+    let stages = vec![StageSettings::new("work").to("next", "none")];
+    let rig = rig(Topology { stages, pools: vec![] }, [("work", work)], 10, sim.env());
+    rig.pipeline.door("work").offer(ev(1, 1)).unwrap();
+    sim.run(&rig.pipeline);
+    assert_eq!(rig.end.take(), [ev(1, 1)]);
+    assert!(rig.pipeline.quiet());
+}
+
+#[test]
+fn a_change_of_policy_sets_a_blocked_stage_free() {
+    let mut sim = Sim::new(3);
+    let case = Case { seed: 3, bound: 4, batch: 2, sink: 1, events: vec![] };
+    let rig = two_stages(&case, Policy::Block, 1.0, &sim);
+    let door = rig.pipeline.door("first");
+    (0..20).for_each(|n| door.offer(ev(n, n)).unwrap());
+    sim.run(&rig.pipeline);
+    assert_eq!(rig.pipeline.depths()[0].1, 15, "blocked");
+    let patch = StagePatch { policy: Some(Policy::Shed), ..StagePatch::default() };
+    rig.pipeline.set_stage("second", patch).unwrap();
+    sim.run(&rig.pipeline);
+    assert_eq!(rig.pipeline.depths()[0].1, 0);
+    assert_eq!(rig.log.refused.lock().unwrap().len(), 15);
+}
+
+#[test]
+fn a_standing_queue_closes_the_door_by_class_and_its_end_opens_it() {
+    let mut sim = Sim::new(5);
+    let outside = sim.outside();
+    // Each event takes 20 ms outside, one after the other: far more than the target of 5 ms.
+    let slow = module(END, move |batch, item| match item {
+        Item::New(event) => {
+            let ticket = batch.hold(event, Duration::from_secs(3600));
+            outside.after(Duration::from_millis(20), move || ticket.resume(0));
+        }
+        Item::Resumed(event, _) => batch.emit(0, event),
+    });
+    let stages = vec![StageSettings::new("slow")];
+    let rig = rig(Topology { stages, pools: vec![] }, [("slow", slow)], 10_000, sim.env());
+    let door = rig.pipeline.door("slow");
+    assert!((0..4).all(|class| door.admit(class, 1)));
+    (0..200).for_each(|n| door.offer(ev(1, n)).unwrap());
+    let mut seen = Vec::new();
+    while rig.end.len() < 200 {
+        sim.step(&rig.pipeline);
+        let admitted = (0..4).filter(|class| door.admit(*class, 1)).count();
+        if seen.last() != Some(&admitted) {
+            seen.push(admitted);
+        }
+    }
+    assert!(seen.contains(&3), "class 3 goes first: {seen:?}");
+    assert!(!door.admit(3, 1));
+    assert_eq!(seen.iter().max(), Some(&4));
+    // Quiet again: time passes without work.
+    for _ in 0..400 {
+        sim.outside().after(Duration::from_millis(100), || ());
+        sim.run(&rig.pipeline);
+    }
+    assert!((0..4).all(|class| door.admit(class, 1)), "the door opens again");
+    let _: &Arc<End> = &rig.end;
+}
