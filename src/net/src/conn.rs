@@ -8,7 +8,7 @@
 //! Kept small: what only some connections need is boxed, and buffers exist only while bytes wait in them.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,8 +106,8 @@ pub(crate) struct Conn {
     pub(crate) share: Option<Arc<Share>>,
     /// An open session, for a `goaway` to name.
     pub(crate) session: Option<ClientId>,
-    /// Which groups its sessions are in.
-    pub(crate) groups: Vec<(u64, ClientId)>,
+    /// Which groups its sessions are in; a connection may carry tens of thousands.
+    pub(crate) groups: BTreeSet<(ClientId, u64)>,
     /// When something was last read; of HTTP, or written.
     pub(crate) heard: u32,
     /// When its present state began: accepted, opened or closing.
@@ -142,7 +142,7 @@ impl Conn {
             outbox: None,
             share: None,
             session: None,
-            groups: Vec::new(),
+            groups: BTreeSet::new(),
             heard: cx.tick,
             since: cx.tick,
             opened: false,

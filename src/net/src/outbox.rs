@@ -93,6 +93,11 @@ impl Outbox {
         self.queue.push_back(Entry { frame, peer: None, kind, since_ns: 0 });
     }
 
+    /// Whether a notice finds room as things are.
+    pub(crate) fn has_room(&self, entry: &Entry, bound: usize) -> bool {
+        self.unasked + entry.size() <= bound
+    }
+
     /// Appends a notice of `class`, `until` that moment held back (0: not). `bound` is in bytes of notices.
     pub(crate) fn notify(&mut self, entry: Entry, class: Class, until_ns: u64, bound: usize) -> Pushed {
         let size = entry.size();

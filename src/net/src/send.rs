@@ -32,9 +32,17 @@ impl Conn {
         cx: &mut Context,
     ) {
         let entry = Entry { frame: frame.clone(), peer: Some(peer.clone()), kind: Kind::Notice(class), since_ns };
+        let bound = cx.shared.options.outbox;
+        // A burst within one turn, say to the many clients of one connection, does not make it slow: its socket says.
+        if self.outbox.as_ref().is_some_and(|outbox| !outbox.has_room(&entry, bound)) {
+            self.flush(cx);
+            if self.dead {
+                return self.touch(cx);
+            }
+        }
         let outbox = self.outbox.get_or_insert_with(|| cx.outboxes.pop().unwrap_or_default());
         let was_held = outbox.held_until().is_some();
-        match outbox.notify(entry, class, until_ns, cx.shared.options.outbox) {
+        match outbox.notify(entry, class, until_ns, bound) {
             Pushed::Queued => {}
             Pushed::Dropped(n) => add(&cx.post.counters.dropped, n),
             Pushed::Overflow => {

@@ -55,7 +55,7 @@ impl Table {
             return None;
         }
         let mut conn = self.conns.try_remove(id.slot() as usize)?;
-        for (group, peer) in mem::take(&mut conn.groups) {
+        for (peer, group) in mem::take(&mut conn.groups) {
             groups.leave(group, id, &peer);
         }
         // Many slots were used once and few are now: the table gives memory back when it has become empty.
@@ -80,22 +80,19 @@ impl Table {
         if let Some(conn) = self.get(id).filter(|conn| conn.is_open())
             && groups.join(group, id, &peer)
         {
-            conn.groups.push((group, peer));
+            conn.groups.insert((peer, group));
         }
     }
 
     /// `group` absent: all of them.
     pub(crate) fn leave(&mut self, group: Option<u64>, id: ConnId, peer: &ClientId, groups: &mut Groups) {
         let Some(conn) = self.get(id) else { return };
-        conn.groups.retain(|(number, member)| {
-            let goes = member == peer && group.is_none_or(|group| group == *number);
-            if goes {
-                groups.leave(*number, id, peer);
-            }
-            !goes
-        });
-        if conn.groups.is_empty() {
-            conn.groups = Vec::new();
+        let (first, last) = group.map_or((0, u64::MAX), |group| (group, group));
+        let own = conn.groups.range((peer.clone(), first)..=(peer.clone(), last));
+        let numbers: Vec<u64> = own.map(|(_, number)| *number).collect();
+        for number in numbers {
+            conn.groups.remove(&(peer.clone(), number));
+            groups.leave(number, id, peer);
         }
     }
 }

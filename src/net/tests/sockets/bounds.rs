@@ -48,6 +48,39 @@ fn droppable_traffic_goes_first_and_closes_nobody() {
 }
 
 #[test]
+fn a_burst_to_the_many_clients_of_one_connection_is_no_slowness() {
+    let server = serve(Options { outbox: 16 << 10, ..Options::default() });
+    let (mut client, conn) = server.tcp_client();
+    for group in 0..2 {
+        for n in 0..1_000 {
+            server.mail(Mail::Join { group, conn, peer: name(n) });
+        }
+    }
+    let names: Vec<_> = (0..1_000).map(name).collect();
+    let to: Vec<_> = names.iter().map(|name| (conn, &**name)).collect();
+    server.deliver(&to, "message", Class::Normal, None);
+    let (frame, class) = ("room".into(), Class::RoomLow);
+    server.mail(Mail::Broadcast { group: 0, frame, class, except: None, later_for: None, since_ns: 0 });
+    for n in 0..1_000 {
+        assert_eq!(client.receive(), with_peer(b"message", &name(n)));
+    }
+    for n in 0..1_000 {
+        assert_eq!(client.receive(), with_peer(b"room", &name(n)));
+    }
+    let stats = server.net.stats();
+    assert_eq!((stats.dropped, stats.slow_readers), (0, 0));
+    // Those who leave all groups one after the other are out of both.
+    for n in 0..999 {
+        server.mail(Mail::LeaveAll { conn, peer: name(n) });
+    }
+    for group in 0..2 {
+        let (frame, class) = ("again".into(), Class::RoomLow);
+        server.mail(Mail::Broadcast { group, frame, class, except: None, later_for: None, since_ns: 0 });
+        assert_eq!(client.receive(), with_peer(b"again", &name(999)));
+    }
+}
+
+#[test]
 fn replies_are_not_bounded_by_the_outbox() {
     let server = serve(Options { outbox: 1 << 10, ..Options::default() });
     let (mut client, conn) = server.tcp_client();

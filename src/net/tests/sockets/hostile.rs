@@ -70,3 +70,16 @@ fn five_thousand_connections_of_garbage_harm_nobody() {
     good.send(b"still here");
     assert_eq!(good.receive(), b"still here");
 }
+
+#[test]
+fn a_panic_at_the_door_costs_one_connection() {
+    let server = serve(Options::default());
+    let (mut other, _) = server.tcp_client();
+    let (mut unlucky, conn) = server.tcp_client();
+    unlucky.send(b"panic");
+    assert_eq!(unlucky.try_receive(), None);
+    assert_eq!(server.door.closed(conn).code, 1006);
+    other.send(b"still here");
+    assert_eq!(other.receive(), b"still here");
+    server.tcp_client();
+}

@@ -96,6 +96,20 @@ fn a_client_that_goes_away_ends_the_stream() {
 }
 
 #[test]
+fn an_idle_connection_is_dropped() {
+    let door = Arc::new(Bodies::default());
+    let idle_timeout = std::time::Duration::from_millis(200);
+    let server = serve_with(Options { idle_timeout, ..Options::default() }, Some(door));
+    let mut client = connect(server.http);
+    for _ in 0..4 {
+        assert_eq!(post(&mut client, "", b"one"), b"one");
+        thread::sleep(idle_timeout / 3);
+    }
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    eventually("it is forgotten", || server.net.stats().connections == 0);
+}
+
+#[test]
 fn trusted_proxies_name_the_client() {
     let door = Arc::new(Bodies::default());
     let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];

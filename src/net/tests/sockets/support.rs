@@ -25,7 +25,7 @@ pub enum Said {
 }
 
 /// Remembers everything; answers each command with the same bytes unless it holds the credits back. A command `bye` is
-/// refused with a close, `no` with a reply.
+/// refused with a close, `no` with a reply, `panic` panics.
 #[derive(Default)]
 pub struct Echo {
     pub said: Mutex<Vec<Said>>,
@@ -100,6 +100,7 @@ impl Door for Echo {
         }
         match &frame.bytes[..] {
             b"bye" => Err(Refusal { reply: Some("refused".into()), close: Some((4114, "UNPARSEABLE_RAW_MESSAGE")) }),
+            b"panic" => panic!("as asked"),
             b"no" => Err(Refusal { reply: Some("refused".into()), close: None }),
             _ if self.silent.load(SeqCst) => Ok(()),
             _ => {
