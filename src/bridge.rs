@@ -6,7 +6,6 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_domain::command::Priority;
@@ -18,7 +17,7 @@ use tidegate_net as net;
 use tidegate_protocol::wire::{CommandType, OpType};
 use tidegate_protocol::{FailureForm, Head};
 use tidegate_stages::event::{Arrival, Arrived, Event, Origin};
-use tidegate_stages::mail::{Class, Deliver, Mail, Recipient};
+use tidegate_stages::mail::{Class, Deliver, Lift, Mail, Recipient};
 use tidegate_stages::shared::World;
 use tidegate_stages::supervisor::Post;
 
@@ -162,12 +161,12 @@ impl Post for Reactors {
 fn translate(mail: Mail) -> Option<net::Mail> {
     Some(match mail {
         Mail::Reply { conn, frame } => net::Mail::Reply { conn, frame },
-        Mail::Deliver(Deliver { to, frame, class, cause, since_ns, position: _ }) => net::Mail::Deliver {
+        Mail::Deliver(Deliver { to, frame, class, cause, since_ns, position }) => net::Mail::Deliver {
             to: to.into_iter().map(recipient).collect(),
             frame,
             class: class_to_net(class),
             later_for: cause,
-            delay: Duration::ZERO,
+            position,
             since_ns,
         },
         Mail::Broadcast { group, frame, class, except, cause, since_ns } => {
@@ -177,14 +176,9 @@ fn translate(mail: Mail) -> Option<net::Mail> {
         Mail::Leave { group, member } => net::Mail::Leave { group, conn: member.conn, peer: member.client },
         Mail::LeaveAll(member) => net::Mail::LeaveAll { conn: member.conn, peer: member.client },
         Mail::Entered(session) => net::Mail::LoggedIn { conn: session.conn, peer: session.client },
-        Mail::Lift(lift) => net::Mail::Deliver {
-            to: vec![recipient(lift.session)],
-            frame: lift.first.into_iter().next()?,
-            class: net::Class::Notice,
-            later_for: None,
-            delay: lift.delay,
-            since_ns: 0,
-        },
+        Mail::Lift(Lift { session, first, counted, delay }) => {
+            net::Mail::Lift { conn: session.conn, peer: session.client, first, counted, delay }
+        }
         Mail::Gone { conn, still } => net::Mail::LoggedOut { conn, still },
         Mail::Alive { conn } => net::Mail::Alive { conn },
         Mail::Close { conn, code } => net::Mail::Close { conn, code: code.number() as u16, reason: code.name() },

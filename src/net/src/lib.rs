@@ -11,6 +11,7 @@ mod accept;
 mod conn;
 mod credit;
 mod door;
+mod gate;
 mod groups;
 mod http_handoff;
 mod listen;

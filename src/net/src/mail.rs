@@ -24,8 +24,8 @@ pub enum Mail {
         /// The connection whose own command caused this: it gets it in a later turn than its reply, after
         /// [`AFTER_REPLY`](crate::AFTER_REPLY). What is delivered to it meanwhile queues behind, in order.
         later_for: Option<ConnId>,
-        /// Not before this long from now, for all recipients; zero: at once.
-        delay: Duration,
+        /// Its stream and its place there, by which a new session's snapshot tells whether it counted it.
+        position: Option<(u64, i64)>,
         /// When the message's command was read ([`Frame::received_ns`](crate::Frame::received_ns)), to measure
         /// deliveries end to end; 0: not measured.
         since_ns: u64,
@@ -55,10 +55,22 @@ pub enum Mail {
         conn: ConnId,
         peer: ClientId,
     },
-    /// The connection has a session: no log-in time-out, and a `goaway` will name this client.
+    /// The connection has a session: no log-in time-out, and a `goaway` will name this client. What is delivered to the
+    /// session waits until `Lift`, at most 10 s.
     LoggedIn {
         conn: ConnId,
         peer: ClientId,
+    },
+    /// What a new session missed, and up to where it was counted.
+    Lift {
+        conn: ConnId,
+        peer: ClientId,
+        /// Sent first, in order, each with the `peerId` appended.
+        first: Vec<Bytes>,
+        /// Streams, and the last place in each that is counted in `first`: what waits up to there is dropped.
+        counted: Arc<[(u64, i64)]>,
+        /// Not before this long from now; zero: at once.
+        delay: Duration,
     },
     /// A session ended; `still` is one that is open, for a `goaway` to name.
     LoggedOut {

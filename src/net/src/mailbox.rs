@@ -140,6 +140,7 @@ fn split(mail: Mail, batches: &mut [Vec<Mail>]) {
         | Mail::Leave { conn, .. }
         | Mail::LeaveAll { conn, .. }
         | Mail::LoggedIn { conn, .. }
+        | Mail::Lift { conn, .. }
         | Mail::LoggedOut { conn, .. }
         | Mail::Alive { conn }
         | Mail::Close { conn, .. } => *conn,
@@ -151,7 +152,7 @@ fn split(mail: Mail, batches: &mut [Vec<Mail>]) {
 }
 
 fn split_list(mail: Mail, batches: &mut [Vec<Mail>]) {
-    let Mail::Deliver { to, frame, class, later_for, delay, since_ns } = mail else { return };
+    let Mail::Deliver { to, frame, class, later_for, position, since_ns } = mail else { return };
     let mut lists: Vec<Vec<Recipient>> = batches.iter().map(|_| Vec::new()).collect();
     for recipient in to {
         if let Some(list) = lists.get_mut(usize::from(recipient.conn.reactor())) {
@@ -160,7 +161,7 @@ fn split_list(mail: Mail, batches: &mut [Vec<Mail>]) {
     }
     for (to, batch) in lists.into_iter().zip(batches) {
         if !to.is_empty() {
-            batch.push(Mail::Deliver { to, frame: frame.clone(), class, later_for, delay, since_ns });
+            batch.push(Mail::Deliver { to, frame: frame.clone(), class, later_for, position, since_ns });
         }
     }
 }
@@ -293,7 +294,7 @@ mod tests {
         assert!(mailbox.reserve(2));
         let to = [0, 2, 0, 9].map(|reactor| Recipient { conn: conn(reactor), peer: "a".into() }).into();
         let (frame, class) = (Bytes::new(), Class::Normal);
-        let delivery = Mail::Deliver { to, frame, class, later_for: None, delay: Duration::ZERO, since_ns: 0 };
+        let delivery = Mail::Deliver { to, frame, class, later_for: None, position: None, since_ns: 0 };
         mailbox.push(&mut vec![delivery, Mail::Alive { conn: conn(2) }]);
         let lengths: Vec<usize> = take(&mailbox, 0)
             .into_iter()

@@ -13,21 +13,23 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use tidegate_domain::ids::ConnId;
+use tidegate_domain::ids::{ClientId, ConnId};
 
-use crate::AFTER_REPLY;
 use crate::accept::Acceptor;
 use crate::conn::{Conn, Context, Port, Speaks, TICK};
+use crate::gate::{Gates, Held, Passage};
 use crate::groups::{Broadcast, Groups};
-use crate::mail::Mail;
+use crate::mail::{Class, Mail, Recipient};
 use crate::mailbox::Post;
 use crate::net::{Shared, phase};
 use crate::outbox::{Kind, Parts};
 use crate::stats::add;
 use crate::table::{Notice, Table};
 use crate::wheel::Wheel;
+use crate::{AFTER_REPLY, SLOW_READER};
 
 pub(crate) const WAKE: Token = Token(0);
 const HTTP: Token = Token(1);
@@ -44,6 +46,7 @@ pub(crate) struct Reactor {
     acceptors: Vec<Acceptor>,
     table: Table,
     groups: Groups,
+    gates: Gates,
     wheel: Wheel<ConnId>,
     /// Mail that was taken over and not worked on yet.
     inbox: VecDeque<Mail>,
@@ -75,6 +78,7 @@ impl Reactor {
             acceptors,
             table: Table::new(shared.options.node, index),
             groups: Groups::new(),
+            gates: Gates::default(),
             wheel: Wheel::new(0),
             inbox: VecDeque::new(),
             delivered: 0,
@@ -157,7 +161,7 @@ impl Reactor {
         let hold = self.cx.holds.peek().map(|Reverse((until, _))| *until);
         let wheel = self.wheel.next().map(|tick| self.start_ns + tick * TICK.as_nanos() as u64);
         let accept = self.acceptors.iter().filter_map(|acceptor| acceptor.retry_at).min();
-        let next = [hold, wheel, accept].into_iter().flatten().min()?;
+        let next = [hold, wheel, accept, self.gates.next()].into_iter().flatten().min()?;
         let now = (self.cx.shared.options.clock)();
         Some(Duration::from_nanos(next.saturating_sub(now)))
     }
@@ -235,20 +239,19 @@ impl Reactor {
         while notices < NOTICES && self.cx.dirty.len() < WRITES {
             let Some(mail) = self.inbox.pop_front() else { break };
             match mail {
-                Mail::Deliver { to, frame, class, later_for, delay, since_ns } => {
+                Mail::Deliver { to, frame, class, later_for, position, since_ns } => {
                     let at = self.delivered;
                     let room = (NOTICES - notices).min(WRITES - self.cx.dirty.len());
                     let slice = &to[at.min(to.len())..(at + room).min(to.len())];
-                    let delayed = if delay.is_zero() { 0 } else { self.cx.now_ns + delay.as_nanos() as u64 };
+                    let delivery = Held { frame, class, since_ns, position };
                     for recipient in slice {
-                        let until_ns = delayed.max(self.hold(later_for, recipient.conn));
-                        let notice = Notice { frame: &frame, class, since_ns, until_ns };
-                        self.table.notify(recipient.conn, &recipient.peer, &notice, &mut self.cx);
+                        self.deliver(recipient, &delivery, later_for);
                     }
                     notices += slice.len();
                     self.delivered = at + slice.len();
                     if self.delivered < to.len() {
-                        self.inbox.push_front(Mail::Deliver { to, frame, class, later_for, delay, since_ns });
+                        let frame = delivery.frame;
+                        self.inbox.push_front(Mail::Deliver { to, frame, class, later_for, position, since_ns });
                         break;
                     }
                     self.delivered = 0;
@@ -269,6 +272,33 @@ impl Reactor {
         self.cx.post.free(done);
     }
 
+    /// One delivery to one session, unless it waits for what the session missed.
+    fn deliver(&mut self, to: &Recipient, delivery: &Held, later_for: Option<ConnId>) {
+        match self.gates.pass(to.conn, &to.peer, delivery, self.cx.shared.options.outbox) {
+            Passage::Kept => {}
+            Passage::Full => {
+                if let Some(conn) = self.table.get(to.conn) {
+                    conn.close(SLOW_READER.0, SLOW_READER.1, &mut self.cx);
+                }
+            }
+            Passage::Through => {
+                let until_ns = self.hold(later_for, to.conn);
+                self.table.notify(to.conn, &to.peer, &delivery.notice(until_ns), &mut self.cx);
+            }
+        }
+    }
+
+    /// A session knows what it missed: `first`, then what waited.
+    fn lift(&mut self, conn: ConnId, peer: &ClientId, first: Vec<Bytes>, held: Vec<Held>, until_ns: u64) {
+        for frame in &first {
+            let notice = Notice { frame, class: Class::Notice, since_ns: 0, until_ns };
+            self.table.notify(conn, peer, &notice, &mut self.cx);
+        }
+        for delivery in held {
+            self.table.notify(conn, peer, &delivery.notice(until_ns), &mut self.cx);
+        }
+    }
+
     /// Until when a notice that `later_for`'s command caused is held back on `conn`; 0: not.
     fn hold(&self, later_for: Option<ConnId>, conn: ConnId) -> u64 {
         if later_for == Some(conn) { self.cx.now_ns + AFTER_REPLY.as_nanos() as u64 } else { 0 }
@@ -287,9 +317,17 @@ impl Reactor {
             Mail::Leave { group, conn, peer } => table.leave(Some(group), conn, &peer, &mut self.groups),
             Mail::LeaveAll { conn, peer } => table.leave(None, conn, &peer, &mut self.groups),
             Mail::LoggedIn { conn, peer } => {
-                if let Some(conn) = table.get(conn) {
-                    (conn.alive, conn.session) = (true, Some(peer));
+                if let Some(open) = table.get(conn) {
+                    (open.alive, open.session) = (true, Some(peer.clone()));
+                    self.gates.shut(conn, peer, cx.now_ns);
                 }
+            }
+            Mail::Lift { conn, peer, first, counted, delay } => {
+                let held = self.gates.lift(conn, &peer, &counted, cx.now_ns);
+                // With nothing to say first, nobody need wait longer.
+                let delay = if first.is_empty() { AFTER_REPLY } else { delay };
+                let until_ns = cx.now_ns + delay.as_nanos() as u64;
+                self.lift(conn, &peer, first, held, until_ns);
             }
             Mail::LoggedOut { conn, still } => {
                 if let Some(conn) = table.get(conn) {
@@ -339,6 +377,9 @@ impl Reactor {
     }
 
     fn look_at_deadlines(&mut self) {
+        for ((conn, peer), held) in self.gates.expire(self.cx.now_ns) {
+            self.lift(conn, &peer, Vec::new(), held, 0);
+        }
         let mut due = Vec::new();
         self.wheel.advance(self.cx.tick.into(), &mut due);
         for id in due {

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use tidegate_domain::ids::ConnId;
 use tidegate_net::{Closed, ConnMeta, Door, Frame, Mail, Mailbox, Options, Refusal};
 
@@ -39,11 +40,6 @@ fn a_shortage_of_descriptors_passes() {
     let net = tidegate_net::start(options, door.clone(), None).unwrap();
     assert!(door.0.set(net.mailbox()).is_ok());
     let addr = net.local_addrs().tcp.unwrap();
-    let connect = || {
-        let client = TcpStream::connect(addr).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        client
-    };
     let eventually = |what: &str, done: &dyn Fn() -> bool| {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !done() {
@@ -52,12 +48,17 @@ fn a_shortage_of_descriptors_passes() {
         }
     };
 
-    let mut first = connect();
+    let mut first = TcpStream::connect(addr).unwrap();
     echo(&mut first);
-    // The clients' own ends take their descriptors at once, so the server cannot have one for each.
+    // The clients' own ends have their descriptors before any connects, so the server cannot have one for each.
+    let ends: Vec<_> = (0..20).map(|_| Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()).collect();
     let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
-    rlimit::setrlimit(rlimit::Resource::NOFILE, open + 30, open + 30).unwrap();
-    let mut clients: Vec<_> = (0..20).map(|_| connect()).collect();
+    rlimit::setrlimit(rlimit::Resource::NOFILE, open + 10, open + 10).unwrap();
+    let mut clients: Vec<TcpStream> = Vec::new();
+    for end in ends {
+        end.connect(&addr.into()).unwrap();
+        clients.push(end.into());
+    }
     eventually("some are taken", &|| net.stats().accepted > 1);
     thread::sleep(Duration::from_millis(150));
     assert!(net.stats().accepted < 21, "there was no shortage");

@@ -16,7 +16,7 @@ fn a_delivery_reaches_each_recipient_with_its_own_name() {
         frame: frame.clone(),
         class: Class::Normal,
         later_for: None,
-        delay: Duration::ZERO,
+        position: None,
         since_ns: 1,
     });
     for (n, (client, _)) in clients.iter_mut().enumerate() {
@@ -45,14 +45,27 @@ fn what_a_command_caused_leaves_after_its_reply_and_keeps_its_place() {
 }
 
 #[test]
-fn a_delayed_delivery_waits() {
+fn a_new_session_hears_what_it_missed_before_what_comes() {
     let server = serve(Options::default());
     let (mut client, conn) = server.tcp_client();
+    let peer = name(1);
+    server.mail(Mail::LoggedIn { conn, peer: peer.clone() });
+    let deliver = |place: i64| {
+        let (to, frame) = (vec![Recipient { conn, peer: name(1) }], format!("message {place}").into());
+        let position = Some((7, place));
+        server.mail(Mail::Deliver { to, frame, class: Class::Normal, later_for: None, position, since_ns: 0 });
+    };
+    (1..=4).for_each(deliver);
     let delay = Duration::from_millis(60);
     let start = Instant::now();
-    let to = vec![Recipient { conn, peer: name(1) }];
-    server.mail(Mail::Deliver { to, frame: "late".into(), class: Class::Notice, later_for: None, delay, since_ns: 0 });
-    assert_eq!(client.receive(), with_peer(b"late", "client-1"));
+    let first = vec!["missed".into(), "more".into()];
+    server.mail(Mail::Lift { conn, peer: peer.clone(), first, counted: [(7, 2)].into(), delay });
+    // Late, and counted.
+    deliver(2);
+    deliver(5);
+    for expected in ["missed", "more", "message 3", "message 4", "message 5"] {
+        assert_eq!(client.receive(), with_peer(expected.as_bytes(), &peer), "{expected}");
+    }
     assert!(start.elapsed() >= delay - Duration::from_millis(2), "{:?}", start.elapsed());
 }
 

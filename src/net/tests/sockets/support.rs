@@ -151,8 +151,8 @@ impl Server {
 
     pub fn deliver(&self, to: &[(ConnId, &str)], frame: impl Into<Bytes>, class: Class, later_for: Option<ConnId>) {
         let to = to.iter().map(|(conn, peer)| Recipient { conn: *conn, peer: (*peer).into() }).collect();
-        let (frame, delay) = (frame.into(), Duration::ZERO);
-        self.mail(Mail::Deliver { to, frame, class, later_for, delay, since_ns: 0 });
+        let frame = frame.into();
+        self.mail(Mail::Deliver { to, frame, class, later_for, position: None, since_ns: 0 });
     }
 
     /// A TCP client and its connection's id; it has said `hello` and heard it.

@@ -1,0 +1,200 @@
+//! New sessions: what is delivered to them waits until they know what they missed.
+//!
+//! A gate is shut when a session enters and lifted with the snapshot of what it missed, which says up to where each
+//! stream was counted: what waited and lies within is dropped, the rest follows the snapshot in order. For a while the
+//! lifted gate drops what still comes late. Streams and positions are numbers; what they mean is not known here.
+//!
+//! States of a gate: *shut* (deliveries are held, up to a bound) -> *lifted* (what was counted is dropped) -> gone. A
+//! gate that nobody lifts in time lifts itself, with nothing counted.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use tidegate_domain::ids::{ClientId, ConnId};
+
+use crate::mail::Class;
+use crate::table::Notice;
+
+/// How long a gate stays shut if nobody lifts it.
+const SHUT_NS: u64 = 10_000_000_000;
+/// How long a lifted gate drops what comes late.
+const LIFTED_NS: u64 = 60_000_000_000;
+
+/// A delivery on hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) frame: Bytes,
+    pub(crate) class: Class,
+    pub(crate) since_ns: u64,
+    /// Its stream, and its place in it.
+    pub(crate) position: Option<(u64, i64)>,
+}
+
+impl Held {
+    pub(crate) fn notice(&self, until_ns: u64) -> Notice<'_> {
+        Notice { frame: &self.frame, class: self.class, since_ns: self.since_ns, until_ns }
+    }
+}
+
+/// What is to be done with a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passage {
+    Through,
+    /// It waits, or was counted already.
+    Kept,
+    /// More waits than may.
+    Full,
+}
+
+type Session = (ConnId, ClientId);
+
+enum Gate {
+    Shut {
+        held: Vec<Held>,
+        bytes: usize,
+    },
+    /// Sorted by stream.
+    Lifted {
+        counted: Vec<(u64, i64)>,
+    },
+}
+
+#[derive(Default)]
+pub(crate) struct Gates {
+    gates: HashMap<Session, Gate>,
+    /// When each gate is looked at next, in order of time: all of one state wait equally long.
+    shut: VecDeque<(u64, Session)>,
+    lifted: VecDeque<(u64, Session)>,
+}
+
+impl Gates {
+    /// A session enters. One that enters again starts anew.
+    pub(crate) fn shut(&mut self, conn: ConnId, peer: ClientId, now_ns: u64) {
+        self.shut.push_back((now_ns + SHUT_NS, (conn, peer.clone())));
+        self.gates.insert((conn, peer), Gate::Shut { held: Vec::new(), bytes: 0 });
+    }
+
+    /// Looks at a delivery; `bound`: the most bytes that may wait for one session.
+    pub(crate) fn pass(&mut self, conn: ConnId, peer: &ClientId, delivery: &Held, bound: usize) -> Passage {
+        if self.gates.is_empty() {
+            return Passage::Through;
+        }
+        match self.gates.get_mut(&(conn, peer.clone())) {
+            None => Passage::Through,
+            Some(Gate::Shut { held, bytes }) => {
+                *bytes += delivery.frame.len();
+                if *bytes > bound {
+                    return Passage::Full;
+                }
+                held.push(delivery.clone());
+                Passage::Kept
+            }
+            Some(Gate::Lifted { counted }) if is_counted(counted, delivery.position) => Passage::Kept,
+            Some(Gate::Lifted { .. }) => Passage::Through,
+        }
+    }
+
+    /// The snapshot is there: gives what waited and is not counted in it, in order.
+    pub(crate) fn lift(&mut self, conn: ConnId, peer: &ClientId, counted: &[(u64, i64)], now_ns: u64) -> Vec<Held> {
+        let session = (conn, peer.clone());
+        let Some(Gate::Shut { mut held, .. }) = self.gates.remove(&session) else { return Vec::new() };
+        let mut counted = counted.to_vec();
+        counted.sort_unstable();
+        held.retain(|delivery| !is_counted(&counted, delivery.position));
+        if !counted.is_empty() {
+            self.lifted.push_back((now_ns + LIFTED_NS, session.clone()));
+            self.gates.insert(session, Gate::Lifted { counted });
+        }
+        held
+    }
+
+    /// When the next gate is looked at.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.shut.front().into_iter().chain(self.lifted.front()).map(|(at, _)| *at).min()
+    }
+
+    /// Forgets gates whose time is over; gives the sessions that nobody lifted, and what waited for them.
+    pub(crate) fn expire(&mut self, now_ns: u64) -> Vec<(Session, Vec<Held>)> {
+        let mut late = Vec::new();
+        while let Some((_, session)) = self.shut.pop_front_if(|(at, _)| *at <= now_ns) {
+            if let Some(Gate::Shut { .. }) = self.gates.get(&session) {
+                let held = self.lift(session.0, &session.1, &[], now_ns);
+                late.push((session, held));
+            }
+        }
+        while let Some((_, session)) = self.lifted.pop_front_if(|(at, _)| *at <= now_ns) {
+            if let Some(Gate::Lifted { .. }) = self.gates.get(&session) {
+                self.gates.remove(&session);
+            }
+        }
+        late
+    }
+}
+
+fn is_counted(counted: &[(u64, i64)], position: Option<(u64, i64)>) -> bool {
+    let Some((stream, place)) = position else { return false };
+    counted.binary_search_by_key(&stream, |(stream, _)| *stream).is_ok_and(|at| place <= counted[at].1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUND: usize = 100;
+
+    fn conn() -> ConnId {
+        ConnId::new(0, 0, 1, 1)
+    }
+
+    fn ann() -> ClientId {
+        "ann".into()
+    }
+
+    fn delivery(stream: u64, place: i64) -> Held {
+        let frame = Bytes::from(format!("{stream}:{place}"));
+        Held { frame, class: Class::Normal, since_ns: 0, position: Some((stream, place)) }
+    }
+
+    #[test]
+    fn what_was_counted_is_dropped_and_the_rest_follows_in_order() {
+        let mut gates = Gates::default();
+        gates.shut(conn(), ann(), 0);
+        for (stream, place) in [(1, 5), (2, 1), (1, 6), (3, 9)] {
+            assert_eq!(gates.pass(conn(), &ann(), &delivery(stream, place), BOUND), Passage::Kept);
+        }
+        let rest = gates.lift(conn(), &ann(), &[(2, 4), (1, 5)], 1);
+        assert_eq!(rest, [delivery(1, 6), delivery(3, 9)]);
+        assert_eq!(gates.pass(conn(), &ann(), &delivery(2, 4), BOUND), Passage::Kept, "late, but counted");
+        assert_eq!(gates.pass(conn(), &ann(), &delivery(2, 5), BOUND), Passage::Through);
+        gates.expire(LIFTED_NS + 1);
+        assert!(gates.gates.is_empty());
+    }
+
+    #[test]
+    fn notices_wait_too_and_are_never_counted() {
+        let mut gates = Gates::default();
+        gates.shut(conn(), ann(), 0);
+        let notice = Held { position: None, ..delivery(1, 1) };
+        assert_eq!(gates.pass(conn(), &ann(), &notice, BOUND), Passage::Kept);
+        assert_eq!(gates.lift(conn(), &ann(), &[(1, 9)], 1), [notice]);
+    }
+
+    #[test]
+    fn a_gate_that_nobody_lifts_lifts_itself() {
+        let mut gates = Gates::default();
+        gates.shut(conn(), ann(), 0);
+        gates.pass(conn(), &ann(), &delivery(1, 1), BOUND);
+        assert!(gates.expire(SHUT_NS - 1).is_empty());
+        assert_eq!(gates.expire(SHUT_NS), [((conn(), ann()), vec![delivery(1, 1)])]);
+        assert_eq!(gates.pass(conn(), &ann(), &delivery(1, 2), BOUND), Passage::Through);
+    }
+
+    #[test]
+    fn others_pass_and_too_much_is_said() {
+        let mut gates = Gates::default();
+        gates.shut(conn(), ann(), 0);
+        assert_eq!(gates.pass(conn(), &"bob".into(), &delivery(1, 1), BOUND), Passage::Through);
+        let large = Held { frame: vec![0; BOUND + 1].into(), ..delivery(1, 1) };
+        assert_eq!(gates.pass(conn(), &ann(), &large, BOUND), Passage::Full);
+    }
+}
