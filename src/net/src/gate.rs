@@ -7,9 +7,10 @@
 //! States of a gate: *shut* (deliveries are held, up to a bound) -> *lifted* (what was counted is dropped) -> gone. A
 //! gate that nobody lifts in time lifts itself, with nothing counted.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use tidegate_domain::ids::{ClientId, ConnId};
 
 use crate::mail::Class;
@@ -116,19 +117,23 @@ impl Gates {
     /// Forgets gates whose time is over; gives the sessions that nobody lifted, and what waited for them.
     pub(crate) fn expire(&mut self, now_ns: u64) -> Vec<(Session, Vec<Held>)> {
         let mut late = Vec::new();
-        while let Some((_, session)) = self.shut.pop_front_if(|(at, _)| *at <= now_ns) {
+        while let Some((_, session)) = pop_due(&mut self.shut, now_ns) {
             if let Some(Gate::Shut { .. }) = self.gates.get(&session) {
                 let held = self.lift(session.0, &session.1, &[], now_ns);
                 late.push((session, held));
             }
         }
-        while let Some((_, session)) = self.lifted.pop_front_if(|(at, _)| *at <= now_ns) {
+        while let Some((_, session)) = pop_due(&mut self.lifted, now_ns) {
             if let Some(Gate::Lifted { .. }) = self.gates.get(&session) {
                 self.gates.remove(&session);
             }
         }
         late
     }
+}
+
+fn pop_due(queue: &mut VecDeque<(u64, Session)>, now_ns: u64) -> Option<(u64, Session)> {
+    if queue.front()?.0 <= now_ns { queue.pop_front() } else { None }
 }
 
 fn is_counted(counted: &[(u64, i64)], position: Option<(u64, i64)>) -> bool {

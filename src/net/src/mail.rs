@@ -109,6 +109,8 @@ pub enum Class {
     Normal,
     /// Notices about sessions and conversations.
     Notice,
+    /// What a new session missed: counts as an answer to its log-in, so it always fits, and whoever sends it bounds it.
+    Missed,
 }
 
 impl Class {

@@ -95,20 +95,21 @@ impl Outbox {
 
     /// Whether a notice finds room as things are.
     pub(crate) fn has_room(&self, entry: &Entry, bound: usize) -> bool {
-        self.unasked + entry.size() <= bound
+        entry.kind.is_asked() || self.unasked + entry.size() <= bound
     }
 
     /// Appends a notice of `class`, `until` that moment held back (0: not). `bound` is in bytes of notices.
     pub(crate) fn notify(&mut self, entry: Entry, class: Class, until_ns: u64, bound: usize) -> Pushed {
         let size = entry.size();
         let mut dropped = 0;
-        if self.unasked + size > bound {
+        let asked = entry.kind.is_asked();
+        if !asked && self.unasked + size > bound {
             dropped = self.make_room(class, size, bound);
             if self.unasked + size > bound {
                 return if class.may_drop() { Pushed::Dropped(dropped + 1) } else { Pushed::Overflow };
             }
         }
-        self.unasked += size;
+        *(if asked { &mut self.asked } else { &mut self.unasked }) += size;
         match self.held.back() {
             Some((last, _)) => self.held.push_back((until_ns.max(*last), entry)),
             None if until_ns > 0 => self.held.push_back((until_ns, entry)),
@@ -224,7 +225,7 @@ impl Outbox {
 
 impl Kind {
     fn is_asked(self) -> bool {
-        !matches!(self, Kind::Notice(_))
+        !matches!(self, Kind::Notice(class) if class != Class::Missed)
     }
 }
 
@@ -232,8 +233,8 @@ impl Entry {
     /// What it counts for in the bound: its bytes and about what keeping it costs.
     fn size(&self) -> usize {
         match self.kind {
-            Kind::Notice(_) => self.frame.len() + size_of::<Entry>(),
-            _ => self.frame.len(),
+            kind if kind.is_asked() => self.frame.len(),
+            _ => self.frame.len() + size_of::<Entry>(),
         }
     }
 
@@ -451,6 +452,20 @@ mod tests {
         assert_eq!(outbox.notify(notice(&[4], Class::Normal), Class::Normal, 0, bound), Pushed::Overflow);
         outbox.cut();
         assert_eq!(frames(&mut outbox), [1]);
+    }
+
+    #[test]
+    fn what_was_missed_always_fits_and_leaves_the_bound_alone() {
+        let bound = 2 * notice(&[0], Class::Normal).size();
+        let mut outbox = Outbox::default();
+        for at in 0..9 {
+            assert_eq!(outbox.notify(notice(&[at], Class::Missed), Class::Missed, 50, bound), Pushed::Queued);
+        }
+        assert_eq!(outbox.notify(notice(&[9], Class::Normal), Class::Normal, 0, bound), Pushed::Queued);
+        assert_eq!((outbox.asked(), outbox.unasked), (9, bound / 2));
+        outbox.release(50);
+        assert!(frames(&mut outbox).is_sorted());
+        assert_eq!((outbox.asked(), outbox.unasked), (0, 0));
     }
 
     #[test]

@@ -291,7 +291,7 @@ impl Reactor {
     /// A session knows what it missed: `first`, then what waited.
     fn lift(&mut self, conn: ConnId, peer: &ClientId, first: Vec<Bytes>, held: Vec<Held>, until_ns: u64) {
         for frame in &first {
-            let notice = Notice { frame, class: Class::Notice, since_ns: 0, until_ns };
+            let notice = Notice { frame, class: Class::Missed, since_ns: 0, until_ns };
             self.table.notify(conn, peer, &notice, &mut self.cx);
         }
         for delivery in held {
