@@ -10,7 +10,7 @@ use crate::deadlines::{Deadlines, Place};
 use crate::metrics::StageMetrics;
 use crate::parking::Parking;
 use crate::queue::Queue;
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst};
 use crate::sync::{Mutex, lock};
 use crate::threads::Alarm;
 use crate::topology::{Policy, Topology};
@@ -92,7 +92,7 @@ pub(crate) struct Pool {
     pub size: AtomicUsize,
     /// Which workers exist; a worker leaves, and one is hired, under this lock.
     crew: Mutex<Vec<bool>>,
-    pub spin_ns: AtomicU64,
+    pub spin_ns: u64,
 }
 
 impl Knobs {
@@ -203,7 +203,7 @@ impl Pool {
             parking: Parking::new(),
             size: AtomicUsize::new(size),
             crew: Mutex::new(Vec::new()),
-            spin_ns: AtomicU64::new(spin_ns),
+            spin_ns,
         }
     }
 

@@ -115,10 +115,12 @@ impl<E: Event> Sim<E> {
         let took = self.random(2_000);
         self.clock.fetch_add(took, SeqCst);
         let chosen = awake[self.random(awake.len() as u64) as usize];
+        let patient = self.random(4) == 0;
         let simulated = &mut self.workers[chosen];
         self.steps += 1;
         match simulated.worker.step() {
             Step::Again => {}
+            Step::Idle if patient && simulated.worker.stay_up() => {}
             Step::Idle => simulated.asleep = simulated.worker.lie_down(),
             Step::Gone => drop(self.workers.swap_remove(chosen)),
         }
@@ -132,7 +134,10 @@ impl<E: Event> Sim<E> {
 
     fn is_awake(&mut self, i: usize) -> bool {
         let simulated = &mut self.workers[i];
-        simulated.asleep &= !simulated.worker.sleeper.take_woken();
+        if simulated.asleep && simulated.worker.sleeper.take_woken() {
+            simulated.asleep = false;
+            simulated.worker.get_up();
+        }
         !simulated.asleep
     }
 

@@ -45,29 +45,33 @@ fn work<E: Event>(core: &Arc<Core<E>>, pool: usize, number: usize) {
         match worker.step() {
             Step::Again => {}
             Step::Gone => return,
-            Step::Idle => {
-                if !spin(core, pool, &mut worker) && worker.lie_down() {
-                    worker.sleeper.park();
+            Step::Idle => match spin(core, pool, &mut worker) {
+                Step::Again => {}
+                Step::Gone => return,
+                Step::Idle => {
+                    if worker.lie_down() {
+                        worker.sleeper.park();
+                        worker.get_up();
+                    }
                 }
-            }
+            },
         }
     }
 }
 
-/// Looks for work a little longer. True when some was found.
-fn spin<E: Event>(core: &Core<E>, pool: usize, worker: &mut Worker<E>) -> bool {
-    let spin = core.pools[pool].spin_ns.load(crate::sync::atomic::Ordering::Relaxed);
-    if spin == 0 || cfg!(feature = "shuttle") {
-        return false;
+/// Looks for work a little longer, if no other worker of the pool does.
+fn spin<E: Event>(core: &Core<E>, pool: usize, worker: &mut Worker<E>) -> Step {
+    let spin = core.pools[pool].spin_ns;
+    if spin == 0 || !worker.stay_up() {
+        return Step::Idle;
     }
     let until = core.env.now() + spin;
     loop {
         std::hint::spin_loop();
-        if worker.search() {
-            return true;
-        }
-        if core.env.now() >= until {
-            return false;
+        let step = worker.step();
+        // The model checker's clock stands still: it gets one more look.
+        if step != Step::Idle || core.env.now() >= until || cfg!(feature = "shuttle") {
+            return step;
         }
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Worker<E: Event> {
     busy: Option<usize>,
     task: Task<E>,
     searches: u32,
+    /// Counted as a searcher, see `parking.rs`.
+    searching: bool,
 }
 
 /// A worker's things for one stage.
@@ -57,7 +59,7 @@ const UPSTREAM_FIRST: u32 = 64;
 impl<E: Event> Worker<E> {
     pub fn new(core: Arc<Core<E>>, pool: usize, number: usize, sleeper: Arc<Sleeper>) -> Worker<E> {
         let kits = core.pools[pool].stages.iter().map(|_| None).collect();
-        Worker { core, pool, number, sleeper, kits, busy: None, task: Task::new(), searches: 0 }
+        Worker { core, pool, number, sleeper, kits, busy: None, task: Task::new(), searches: 0, searching: false }
     }
 
     /// Does one thing: finds a batch, or works on the one that was found.
@@ -72,37 +74,60 @@ impl<E: Event> Worker<E> {
         if self.search() { Step::Again } else { Step::Idle }
     }
 
-    /// Goes to bed, unless there is something to do after all. After true the caller waits for the sleeper to be woken.
+    /// Goes to bed, unless there is something to do after all. After true the caller waits for the sleeper to be woken, and
+    /// then calls [`Worker::get_up`].
     pub fn lie_down(&mut self) -> bool {
         let core = self.core.clone();
         let pool = &core.pools[self.pool];
+        self.end_search();
         pool.parking.register(&self.sleeper);
         let up = core.stopping.load(SeqCst) || self.number >= pool.size.load(SeqCst) || self.find();
         if up {
-            pool.parking.cancel(&self.sleeper);
+            self.searching = pool.parking.cancel(&self.sleeper);
+            self.end_search();
             self.share_work(); // not before: it would have woken this very worker
         }
         !up
     }
 
-    fn must_go(&self) -> bool {
-        let pool = &self.core.pools[self.pool];
-        if self.core.stopping.load(SeqCst) {
-            pool.dismiss(self.number);
-            return true;
-        }
-        let leaves = pool.leaves(self.number);
-        if leaves {
-            // It may have been woken for work that it now leaves to others.
-            pool.parking.wake_one();
-        }
-        leaves
+    /// The worker was woken.
+    pub fn get_up(&mut self) {
+        self.searching = true;
     }
 
-    /// Looks for something to do and lets another worker know when there is more. Idle threads spin on this.
-    pub fn search(&mut self) -> bool {
+    /// Asks to look for work a little longer instead of going to bed: [`Worker::step`] goes on, and [`Worker::lie_down`] ends
+    /// it. False when another worker does so already.
+    pub fn stay_up(&mut self) -> bool {
+        self.searching = self.searching || self.core.pools[self.pool].parking.start_search();
+        self.searching
+    }
+
+    fn end_search(&mut self) {
+        if std::mem::take(&mut self.searching) {
+            self.core.pools[self.pool].parking.end_search();
+        }
+    }
+
+    fn must_go(&mut self) -> bool {
+        let pool = &self.core.pools[self.pool];
+        let stopping = self.core.stopping.load(SeqCst);
+        if stopping {
+            pool.dismiss(self.number);
+        }
+        let goes = stopping || pool.leaves(self.number);
+        if goes {
+            self.end_search();
+            // It may have been woken for work that it now leaves to others.
+            self.core.pools[self.pool].parking.wake_one();
+        }
+        goes
+    }
+
+    /// Looks for something to do and lets another worker know when there is more.
+    fn search(&mut self) -> bool {
         let found = self.find();
         if found {
+            self.end_search();
             self.share_work();
         }
         found
@@ -122,7 +147,7 @@ impl<E: Event> Worker<E> {
     /// Wakes another when there is more to do than was taken.
     fn share_work(&self) {
         let pool = &self.core.pools[self.pool];
-        if pool.parking.has_sleepers() && pool.stages.iter().any(|s| self.core.could_run(&self.core.stages[*s])) {
+        if pool.parking.would_wake() && pool.stages.iter().any(|s| self.core.could_run(&self.core.stages[*s])) {
             pool.parking.wake_one();
         }
     }
