@@ -1,7 +1,7 @@
 // A message's journey through the stages, looked up and drawn as one bar.
 //
 // Owns the lookup at /dev/journeys/ID and the drawing: for each stage a hatched part for waiting and a solid one for
-// work, the same in a table that a key opens. It knows no conversations.
+// work, and the same in a table that a key opens. It knows no conversations.
 
 import { make } from './make.js';
 import { say } from './words.js';
@@ -21,28 +21,29 @@ export function journeyOf(id, live) {
 }
 
 async function follow(cell, id) {
-  let stages = 0;
+  let found = 0;
   for (let tries = 0; tries < TRIES; tries++) {
     await new Promise((resume) => setTimeout(resume, APART_MS));
     const journey = await ask(id);
     // The last stages may come after the first look: done when a second one finds no more.
-    if (journey && journey.stages.length === stages) return;
-    if (journey) draw(cell, journey, id);
-    stages = journey?.stages.length ?? stages;
+    if (journey && journey.stages.length === found) return;
+    if (journey) draw(cell, journey);
+    found = journey?.stages.length ?? found;
   }
-  if (!stages) unknown(cell);
+  if (!found) unknown(cell);
 }
 
 // History is asked from its newest message back, and no more once the journeys kept have clearly ended.
 const older = [];
 const MISSES = 3;
 
+/** Fills the elements made for messages of history since the last call. */
 export async function lookUpHistory() {
   let misses = 0;
   for (const { cell, id } of older.splice(0).reverse()) {
     const journey = misses < MISSES ? await ask(id) : null;
     misses = journey ? 0 : misses + 1;
-    if (journey) draw(cell, journey, id);
+    if (journey) draw(cell, journey);
     else unknown(cell);
   }
 }
@@ -56,46 +57,40 @@ function unknown(cell) {
   cell.replaceChildren(make('p', { className: 'caption', textContent: say('notSampled') }));
 }
 
-function draw(cell, { stages, total_us: total }, id) {
-  const open = cell.querySelector('.bar')?.getAttribute('aria-expanded') === 'true';
+function draw(cell, { stages, total_us: total }) {
   const spans = stages.map((stage) => {
     const works = stage.queued_us + stage.wait_us;
-    return { ...stage, works, ends: works + stage.service_us, lane: 0 };
+    return { ...stage, works, ends: works + stage.service_us };
   }).sort((a, b) => a.queued_us - b.queued_us);
 
-  // What runs beside another stage goes to a row of its own, on the same scale. Times are rounded: 1 µs is no overlap.
-  const free = [];
-  for (const span of spans) {
-    span.lane = free.findIndex((end) => end <= span.queued_us + 1);
-    if (span.lane < 0) span.lane = free.length;
-    free[span.lane] = span.ends;
-  }
-
+  // What works beside another stage goes to a row of its own. Waiting may begin before the batch it came from ends.
+  const rowEnds = [];
   const place = scale(spans.flatMap((span) => [span.queued_us, span.works, span.ends]));
-  const bar = make('button', { type: 'button', className: 'bar' });
-  bar.style.setProperty('--lanes', free.length);
-  for (const span of spans) {
-    bar.append(part(span, 'wait', span.queued_us, span.works, place), part(span, 'work', span.works, span.ends, place));
-  }
-  bar.setAttribute('aria-label', say('journeyIs', time(total), spans.map(told).join('; ')));
-
   const table = tableOf(spans);
-  table.id = `journey-${id}`;
-  table.hidden = !open;
-  bar.setAttribute('aria-expanded', open);
-  bar.setAttribute('aria-controls', table.id);
+  table.hidden = true;
+  const bar = make('button', { className: 'bar', ariaExpanded: false });
+  bar.ariaLabel = say('journey', time(total), spans.map(told).join('; '));
   bar.onclick = () => {
     table.hidden = !table.hidden;
-    bar.setAttribute('aria-expanded', !table.hidden);
+    bar.ariaExpanded = !table.hidden;
     table.scrollIntoView({ block: 'nearest' });
   };
+  for (const span of spans) {
+    let row = rowEnds.findIndex((end) => end <= span.works);
+    if (row < 0) row = rowEnds.length;
+    rowEnds[row] = span.ends;
+    const part = (className, from, to) => {
+      const element = colour(make('i', { className, title: told(span) }), span);
+      element.style.cssText = `left:${100 * place(from)}%;width:${100 * (place(to) - place(from))}%;top:calc(${row} * var(--lane))`;
+      return element;
+    };
+    bar.append(part('wait', span.queued_us, span.works), part('work', span.works, span.ends));
+  }
+  bar.style.setProperty('--lanes', rowEnds.length);
 
-  const caption = make('p', { className: 'caption' }, make('b', { textContent: time(total) }));
-  const longest = [...spans].sort((a, b) => b.ends - b.queued_us - (a.ends - a.queued_us)).slice(0, NAMED);
-  for (const { stage, queued_us: from, ends } of longest) caption.append(swatch(stage, ` ${stage} ${time(ends - from)}`));
-  const focused = cell.contains(document.activeElement);
-  cell.replaceChildren(bar, caption, table);
-  if (focused) bar.focus();
+  const longest = spans.map((span) => ({ ...span, took: span.ends - span.queued_us })).sort((a, b) => b.took - a.took);
+  const named = longest.slice(0, NAMED).map((span) => make('span', {}, swatch(span), ` ${time(span.took)}`));
+  cell.replaceChildren(bar, make('p', { className: 'caption' }, make('b', {}, time(total)), ...named), table);
 }
 
 /** Times to shares of the width: in proportion, but no step between two marks so small that it is not seen. */
@@ -103,34 +98,25 @@ function scale(times) {
   const marks = [...new Set(times)].sort((a, b) => a - b);
   const length = marks.at(-1) - marks[0];
   const spread = 1 - LEAST_SHARE * (marks.length - 1);
-  return (t) => LEAST_SHARE * marks.indexOf(t) + (length && spread * (t - marks[0]) / length);
-}
-
-function part(span, kind, from, to, place) {
-  const element = make('i', { className: kind, title: told(span) });
-  element.dataset.stage = span.stage;
-  element.style.cssText = `left:${100 * place(from)}%;width:${100 * (place(to) - place(from))}%;top:calc(${span.lane} * var(--lane))`;
-  return element;
+  return (t) => LEAST_SHARE * marks.indexOf(t) + spread * (t - marks[0]) / (length || 1);
 }
 
 function tableOf(spans) {
-  const head = ['stage', 'waited', 'worked', 'batch'].map((word) => make('th', { scope: 'col', textContent: say(word) }));
-  const rows = spans.map(({ stage, wait_us: wait, service_us: service, batch }) => make('tr', {},
-    make('th', { scope: 'row' }, swatch(stage, ` ${stage}`)),
-    ...[time(wait), time(service), String(batch)].map((textContent) => make('td', { textContent }))));
-  return make('table', {}, make('thead', {}, make('tr', {}, ...head)), make('tbody', {}, ...rows));
+  const row = (kind, name, ...cells) => make('tr', {}, make('th', {}, name), ...cells.map((cell) => make(kind, {}, cell)));
+  return make('table', {},
+    row('th', ...['stage', 'waited', 'worked', 'batch'].map((word) => say(word))),
+    ...spans.map((span) => row('td', swatch(span), time(span.wait_us), time(span.service_us), span.batch)));
 }
 
-function swatch(stage, text) {
-  const mark = make('i', { className: 'key work' });
-  mark.dataset.stage = stage;
-  return make('span', {}, mark, text);
+const swatch = (span) => make('span', {}, colour(make('i', { className: 'work' }), span), ` ${span.stage}`);
+const told = (span) => say('took', span.stage, time(span.wait_us), time(span.service_us));
+
+function colour(element, { stage }) {
+  element.dataset.stage = stage;
+  return element;
 }
 
-const told = ({ stage, wait_us: wait, service_us: service }) => say('stageTook', stage, time(wait), time(service));
-
-export function time(us) {
+function time(us) {
   if (us < 1_000) return `${Math.round(us)} µs`;
-  if (us < 1_000_000) return `${(us / 1_000).toPrecision(3)} ms`;
-  return `${(us / 1_000_000).toFixed(2)} s`;
+  return us < 1_000_000 ? `${(us / 1_000).toPrecision(3)} ms` : `${(us / 1_000_000).toFixed(2)} s`;
 }

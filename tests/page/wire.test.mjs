@@ -13,17 +13,14 @@ const source = readFileSync(new URL('../../src/protocol/schema/messages.proto', 
 const schema = protobuf.parse(source, { keepCase: true }).root.lookup('push_server.messages2');
 const theirs = schema.lookupType('GenericCommand');
 
-// Bodies are bytes in the server's schema and text in the page's.
-const BODIES = new Set(['DirectCommand.msg', 'LogItem.data']);
-
 test('every field has the name, number and type of the schema', () => {
   for (const [type, fields] of Object.entries(SCHEMA)) {
     for (const { name, number, kind, many } of fields) {
       const field = schema.lookupType(type).fields[name];
       assert.ok(field, `${type}.${name} is in the schema`);
       field.resolve();
-      const integral = ['int32', 'int64'].includes(field.type) || field.resolvedType instanceof protobuf.Enum;
-      const theirKind = integral ? 'int' : BODIES.has(`${type}.${name}`) ? 'string' : field.type;
+      const varint = ['int32', 'int64', 'bool'].includes(field.type) || field.resolvedType instanceof protobuf.Enum;
+      const theirKind = varint ? 'int' : field.type === 'bytes' ? 'string' : field.type;
       assert.deepEqual([number, kind, many], [field.id, theirKind, field.repeated], `${type}.${name}`);
     }
   }
@@ -40,14 +37,14 @@ test('every command and operation has the number of the schema', () => {
 
 const COMMANDS = [
   { cmd: Cmd.echo, i: 1 },
-  { cmd: Cmd.session, op: Op.open, appId: 'tidegate-dev', peerId: '小明', i: 1, sessionMessage: { ua: 'x', r: false, configBitmap: 41 } },
-  { cmd: Cmd.direct, i: 7, directMessage: { cid: 'c', msg: '{"_lctype":-1,"_lctext":"潮 🌊"}', dt: 'k', r: true } },
+  { cmd: Cmd.session, op: Op.open, appId: 'tidegate-dev', peerId: '小明', i: 1, sessionMessage: { ua: 'x', r: 0, configBitmap: 41 } },
+  { cmd: Cmd.direct, i: 7, directMessage: { cid: 'c', msg: '{"_lctype":-1,"_lctext":"潮 🌊"}', dt: 'k', r: 1 } },
   { cmd: Cmd.direct, directMessage: { cid: 'c', id: 'm', fromPeerId: 'a', timestamp: 1_763_900_000_123, msg: '' } },
   { cmd: Cmd.ack, i: 300, ackMessage: { uid: 'm', t: 1_763_900_000_123 } },
-  { cmd: Cmd.conv, op: Op.start, i: 2 ** 31 - 1, convMessage: { m: ['a', 'b'], unique: true } },
+  { cmd: Cmd.conv, op: Op.start, i: 2 ** 31 - 1, convMessage: { m: ['a', 'b'], unique: 1 } },
   { cmd: Cmd.conv, op: Op.query, convMessage: { m: [], where: { data: '{"name":"lobby"}' }, limit: 0 } },
   { cmd: Cmd.error, i: -5, errorMessage: { code: 4401, reason: 'INVALID_MESSAGING_TARGET' } },
-  { cmd: Cmd.logs, logsMessage: { logs: [{ msgId: '1', timestamp: 1, data: 'x' }, { msgId: '2', bin: true, ackAt: 3 }] } },
+  { cmd: Cmd.logs, logsMessage: { logs: [{ msgId: '1', timestamp: 1, data: 'x' }, { msgId: '2', bin: 1, ackAt: 3 }] } },
   { cmd: Cmd.unread, unreadMessage: { convs: [{ cid: 'c', unread: 0 }, { cid: 'd', unread: 100 }] } },
 ];
 
@@ -75,7 +72,8 @@ test('fields that are not listed are skipped, whatever their type', () => {
   assert.deepEqual(decode(Uint8Array.of(...fixed, ...bytes)), { cmd: Cmd.direct, directMessage: { cid: 'c' } });
 });
 
-test('undefined and null are left out, an unknown name is refused', () => {
+test('truth is one and zero, undefined and null are left out, an unknown name is refused', () => {
+  assert.deepEqual(encode({ sessionMessage: { r: true } }), encode({ sessionMessage: { r: 1 } }));
   assert.deepEqual(encode({ cmd: Cmd.echo, peerId: undefined, i: null }), Uint8Array.of(8, 14));
   assert.throws(() => encode({ cmd: Cmd.echo, pearId: 'x' }), /no pearId/);
 });
