@@ -236,12 +236,14 @@ impl Reactor {
     fn mail(&mut self) {
         self.cx.post.take(&mut self.inbox);
         let (mut done, mut notices) = (0, 0);
-        while notices < NOTICES && self.cx.dirty.len() < WRITES {
+        // However many connections were answered at the door, mail gets on: it is what ends an overload.
+        let writes = WRITES.max(self.cx.dirty.len() + WRITES / 4);
+        while notices < NOTICES && self.cx.dirty.len() < writes {
             let Some(mail) = self.inbox.pop_front() else { break };
             match mail {
                 Mail::Deliver { to, frame, class, later_for, position, since_ns } => {
                     let at = self.delivered;
-                    let room = (NOTICES - notices).min(WRITES - self.cx.dirty.len());
+                    let room = (NOTICES - notices).min(writes - self.cx.dirty.len());
                     let slice = &to[at.min(to.len())..(at + room).min(to.len())];
                     let delivery = Held { frame, class, since_ns, position };
                     for recipient in slice {
