@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tidegate_engine::*;
@@ -19,7 +19,14 @@ const NAMES: [&str; HOPS] = ["b-one", "b-two", "b-three", "b-four", "b-five"];
 /// About the size of what a real pipeline carries.
 struct Ev {
     key: u64,
-    _load: [u64; 6],
+    sent: Instant,
+    _load: [u64; 4],
+}
+
+impl Ev {
+    fn new(key: u64, sent: Instant) -> Ev {
+        Ev { key, sent, _load: [key; 4] }
+    }
 }
 
 impl Event for Ev {
@@ -58,8 +65,12 @@ impl Stage<Ev> for PassStage {
 const NEXT: &[Output] = &[Output { name: "next", kind: OutputKind::Stage, most: 1 }];
 const END: &[Output] = &[Output { name: "end", kind: OutputKind::Sink("end"), most: 1 }];
 
+/// Counts, and when asked to notes how long each event was on its way (ns).
 #[derive(Default)]
-struct Count(AtomicU64);
+struct Count {
+    came: AtomicU64,
+    times: Option<Mutex<Vec<u64>>>,
+}
 
 impl Sink<Ev> for Count {
     fn reserve(&self, _: u32) -> bool {
@@ -67,7 +78,11 @@ impl Sink<Ev> for Count {
     }
     fn give_back(&self, _: u32) {}
     fn push(&self, events: &mut Vec<Ev>) {
-        self.0.fetch_add(events.len() as u64, SeqCst);
+        if let Some(times) = &self.times {
+            let mut times = times.lock().unwrap_or_else(|e| e.into_inner());
+            times.extend(events.iter().map(|event| event.sent.elapsed().as_nanos() as u64));
+        }
+        self.came.fetch_add(events.len() as u64, SeqCst);
         events.clear();
     }
     fn on_room(&self, _: Arc<dyn Fn() + Send + Sync>) {}
@@ -100,7 +115,7 @@ struct Result {
     batch: u64,
 }
 
-fn engine(shared: bool, batch: usize, events: u64) -> Result {
+fn build(shared: bool, batch: usize, count: Arc<Count>) -> Pipeline<Ev> {
     let mut stages: Vec<StageSettings> = NAMES.map(StageSettings::new).into();
     for (i, stage) in stages.iter_mut().enumerate() {
         stage.batch = batch;
@@ -115,12 +130,18 @@ fn engine(shared: bool, batch: usize, events: u64) -> Result {
         ("pass".to_owned(), Arc::new(Pass(NEXT)) as Arc<dyn Module<Ev>>),
         ("last".to_owned(), Arc::new(Pass(END)) as Arc<dyn Module<Ev>>),
     ]);
-    let count = Arc::new(Count::default());
-    let sinks: Sinks<Ev> = HashMap::from([("end".to_owned(), count.clone() as Arc<dyn Sink<Ev>>)]);
+    let sinks: Sinks<Ev> = HashMap::from([("end".to_owned(), count as Arc<dyn Sink<Ev>>)]);
     let topology = Topology { stages, pools };
     let pipeline = Pipeline::build(topology, modules, sinks, Arc::new(Ignore), &[NAMES[0]], Env::real());
     let pipeline = pipeline.unwrap_or_else(|problems| panic!("{problems:?}"));
     pipeline.start().expect("threads");
+    pipeline
+}
+
+/// As many events as will go through.
+fn saturated(shared: bool, batch: usize, events: u64) -> Result {
+    let count = Arc::new(Count::default());
+    let pipeline = build(shared, batch, count.clone());
     let door = pipeline.door(NAMES[0]);
     let (before, start) = (cpu(|name| name.starts_with("b-")), Instant::now());
     let mut now = pipeline.now();
@@ -128,19 +149,40 @@ fn engine(shared: bool, batch: usize, events: u64) -> Result {
         if key % 64 == 0 {
             now = pipeline.now();
         }
-        let mut event = Ev { key: key % 5000, _load: [key; 6] };
+        let mut event = Ev::new(key % 5000, start);
         while let Err((back, _)) = door.offer_at(event, now) {
             event = back;
             std::thread::sleep(Duration::from_micros(200));
         }
     }
-    while count.0.load(SeqCst) < events {
+    while count.came.load(SeqCst) < events {
         std::thread::sleep(Duration::from_micros(200));
     }
     let (took, used) = (start.elapsed(), cpu(|name| name.starts_with("b-")) - before);
     let middle = pipeline.stage(NAMES[2]).map_or(0, |stage| stage.batch_size.p50);
     pipeline.stop();
     result(used, took, events, middle)
+}
+
+/// So many events a second, evenly: the median and the 99th percentile of the way through (us), and the share of a core.
+fn paced(shared: bool, rate: u64, seconds: f64) -> (u64, u64, f64) {
+    let count = Arc::new(Count { times: Some(Mutex::default()), ..Count::default() });
+    let pipeline = build(shared, 64, count.clone());
+    let door = pipeline.door(NAMES[0]);
+    let (before, start) = (cpu(|name| name.starts_with("b-")), Instant::now());
+    let events = (rate as f64 * seconds) as u64;
+    for key in 0..events {
+        let at = start + Duration::from_nanos(key * 1_000_000_000 / rate);
+        std::thread::sleep(at.saturating_duration_since(Instant::now()));
+        drop(door.offer(Ev::new(key, Instant::now())));
+    }
+    pipeline.drain(Duration::from_secs(5));
+    let cores = (cpu(|name| name.starts_with("b-")) - before).as_secs_f64() / start.elapsed().as_secs_f64();
+    let mut times =
+        count.times.iter().flat_map(|times| std::mem::take(&mut *times.lock().unwrap())).collect::<Vec<_>>();
+    times.sort_unstable();
+    let at = |share: usize| times.get(times.len() * share / 100).map_or(0, |ns| ns / 1000);
+    (at(50), at(99), cores)
 }
 
 fn result(used: Duration, took: Duration, events: u64, batch: u64) -> Result {
@@ -159,7 +201,7 @@ fn channels(events: u64) -> Result {
     let end = std::thread::spawn(move || from.iter().take(events as usize).count());
     let (before, start) = (cpu(|name| name.starts_with("c-")), Instant::now());
     for key in 0..events {
-        let mut event = Ev { key, _load: [key; 6] };
+        let mut event = Ev::new(key, start);
         while let Err(full) = first.try_send(event) {
             event = full.into_inner();
             std::thread::sleep(Duration::from_micros(200));
@@ -177,7 +219,7 @@ fn fused(events: u64) -> Result {
         NAMES.iter().map(|_| Box::new(black_box) as Box<dyn Fn(Ev) -> Ev>).collect();
     let start = Instant::now();
     for key in 0..events {
-        let event = Ev { key, _load: [key; 6] };
+        let event = Ev::new(key, start);
         black_box(steps.iter().fold(event, |event, step| step(event)).key);
     }
     let took = start.elapsed();
@@ -206,11 +248,18 @@ fn main() {
     for batch in [1, 16, 64] {
         for (layout, shared) in [("own pools", false), ("one shared pool of 2", true)] {
             let events = scale * if batch == 1 { 20_000 } else { 100_000 };
-            row(&format!("{layout}, batch {batch}"), median(rounds, || engine(shared, batch, events)));
+            row(&format!("{layout}, batch {batch}"), median(rounds, || saturated(shared, batch, events)));
         }
     }
     row("floor: crossbeam channels", median(rounds, || channels(scale * 50_000)));
     row("floor: fused loop", median(rounds, || fused(scale * 500_000)));
+    println!("\n{:<34} {:>10} {:>10} {:>12}", "5 hops, paced", "p50 us", "p99 us", "cores");
+    for (layout, shared) in [("own pools", false), ("one shared pool of 2", true)] {
+        for rate in [1_000, 10_000] {
+            let (p50, p99, cores) = paced(shared, rate, scale as f64 * 0.2);
+            println!("{:<34} {p50:>10} {p99:>10} {cores:>12.2}", format!("{layout}, {rate}/s"));
+        }
+    }
     let mut histogram = hdrhistogram::Histogram::<u32>::new_with_bounds(1, 600_000_000_000, 2).expect("bounds");
     let record = per_call(scale * 500_000, |n| histogram.saturating_record(black_box(1000 + (n * 7919) % 5_000_000)));
     let env = Env::real();

@@ -7,6 +7,9 @@
 //! The crate knows nothing of what flows through it, of sockets or of disks. Start reading at [`Event`], [`Module`] and
 //! [`Stage`] (what a user writes), then `worker.rs` (what a thread does with a batch) and `lane.rs` (why order holds).
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
 mod api;
 mod batch;
 mod blocked;

@@ -40,7 +40,8 @@ pub struct StageSettings {
     pub delay_target: Duration,
     /// How often that is decided.
     pub delay_interval: Duration,
-    /// The share of `bound` that events of one key may hold, above 0 and at most 1. Only where events may be refused.
+    /// The share of `bound` that waiting events of one key may take up, above 0 and at most 1. What would pass it is refused
+    /// ([`Refusal::KeyShare`](crate::Refusal::KeyShare)); not looked at where the module's events must not be refused.
     pub key_share: f64,
     /// How many events of one key may be under way at once when they overlap.
     pub window: usize,

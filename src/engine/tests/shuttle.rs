@@ -218,3 +218,31 @@ fn what_a_closing_door_took_comes_out() {
         pipeline.stop();
     });
 }
+
+/// Each of two events waits inside its stage for the other: if anybody is left asleep while there is work that it could do,
+/// though another is awake, this stands still.
+#[test]
+fn whoever_could_work_is_awake() {
+    for shared in [false, true] {
+        explore(400, move || {
+            let barrier = Arc::new(shuttle::sync::Barrier::new(2));
+            let meet = module(END, move |batch, item| {
+                let Item::New(event) = item else { return };
+                barrier.wait();
+                batch.emit(0, event);
+            });
+            let mut stages = vec![stage("one", 1, 2, 8).to("next", "meet"), stage("meet", 2, 1, 8)];
+            stages.iter_mut().for_each(|stage| stage.pool = shared.then(|| "all".to_owned()));
+            let pools = if shared { vec![PoolSettings::new("all", 2)] } else { vec![] };
+            let modules = vec![("one", pass(NEXT)), ("meet", meet)];
+            let (pipeline, gate) = build(Topology { stages, pools }, modules, 8);
+            pipeline.start().unwrap();
+            let door = pipeline.door("one");
+            for n in 0..2 {
+                (0..2).for_each(|key| door.offer(ev(key, n)).unwrap());
+                (0..2).for_each(|_| assert_eq!(gate.next().n, n));
+            }
+            pipeline.stop();
+        });
+    }
+}

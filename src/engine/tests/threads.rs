@@ -275,3 +275,51 @@ fn a_resize_starts_and_ends_threads() {
     assert!(!problems.unwrap_err().is_empty());
     assert_eq!(rig.pipeline.topology(), before, "all or nothing");
 }
+
+#[test]
+fn a_journey_has_a_mark_for_each_stage_and_the_figures_add_up() {
+    let rig = rig(chain("mix"), modules(), 100, Env::real());
+    rig.pipeline.start().unwrap();
+    let journey = Journey::new(42);
+    let door = rig.pipeline.door("one");
+    for n in 0..50 {
+        let journey = (n == 7).then(|| journey.clone());
+        until("there is room", || door.offer(Ev { journey: journey.clone(), ..ev(n % 3, n) }).is_ok());
+    }
+    assert!(rig.pipeline.drain(Duration::from_secs(10)));
+    let marks = journey.marks();
+    let stages: Vec<&str> = marks.iter().map(|mark| &*mark.stage).collect();
+    assert_eq!(stages, ["one", "two", "three", "four", "five"]);
+    for pair in marks.windows(2) {
+        assert_eq!(pair[0].ended_at, pair[1].queued_at, "an event is queued when its batch ends");
+    }
+    assert!(marks.iter().all(|m| m.queued_at <= m.started_at && m.started_at <= m.ended_at && m.batch > 0));
+    for stage in rig.pipeline.stages() {
+        let totals = &stage.totals;
+        assert_eq!((totals.events, stage.depth, stage.held, stage.refused), (50, 0, 0, 0), "{}", stage.name);
+        assert_eq!(totals.wait_buckets.iter().sum::<u64>(), 50);
+        assert!(stage.rate > 0.0 && stage.utilisation > 0.0 && stage.utilisation <= 1.0);
+        assert!(stage.wait.p50 <= stage.wait.p99 && stage.wait.p99 <= stage.wait.max);
+        assert!(totals.batches > 0 && totals.batches <= 50 && stage.batch_size.max <= 16);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_are_named_after_their_pool() {
+    let mut topology = chain("mix");
+    topology.stages[4].name = "only-here".to_owned();
+    topology.stages[4].module = "five".to_owned();
+    topology.stages[3].to[0].1 = "only-here".to_owned();
+    let rig = rig(topology, modules(), 10, Env::real());
+    rig.pipeline.start().unwrap();
+    let named = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        tasks
+            .filter(|task| std::fs::read_to_string(task.path().join("comm")).is_ok_and(|n| n.trim() == "only-here"))
+            .count()
+    };
+    until("two threads of that name", || named() == 2);
+    rig.pipeline.stop();
+    until("they are gone", || named() == 0);
+}

@@ -8,15 +8,22 @@ use std::time::{Duration, Instant};
 
 use tidegate_engine::*;
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Ev {
     pub key: u64,
     pub n: u64,
     pub droppable: bool,
+    pub journey: Option<Journey>,
+}
+
+impl PartialEq for Ev {
+    fn eq(&self, other: &Ev) -> bool {
+        (self.key, self.n, self.droppable) == (other.key, other.n, other.droppable)
+    }
 }
 
 pub fn ev(key: u64, n: u64) -> Ev {
-    Ev { key, n, droppable: false }
+    Ev { key, n, droppable: false, journey: None }
 }
 
 impl Event for Ev {
@@ -27,6 +34,9 @@ impl Event for Ev {
     }
     fn droppable(&self) -> bool {
         self.droppable
+    }
+    fn journey(&self) -> Option<&Journey> {
+        self.journey.as_ref()
     }
 }
 
