@@ -1,11 +1,10 @@
 // The page: who is logged in, the list of talks, the open one, and the line to write on.
 //
-// Owns the elements of index.html and draws them from a Session and a Chat. The name stays with the tab: a reload is the
-// same person, a new tab another one.
+// Owns the elements of index.html. The name stays with the tab: a reload is the same person, a new tab another one.
 
 import { Refused, Session } from './session.js';
 import { Chat, LOBBY } from './chat.js';
-import { journeyOf, lookUpHistory } from './journey.js';
+import { journeyOf } from './journey.js';
 import { make, the } from './make.js';
 import { language, say } from './words.js';
 
@@ -17,7 +16,7 @@ let chat = null;
 // By talk, what is drawn of it: message key to item.
 const drawn = new WeakMap();
 
-// ---- Coming and going ----
+// Coming and going
 
 function enter(name) {
   sessionStorage.setItem(NAME, name);
@@ -29,8 +28,8 @@ function enter(name) {
   session.addEventListener('state', drawState);
   chat.addEventListener('change', draw);
   chat.addEventListener('trouble', ({ detail }) => trouble(detail));
-  chat.addEventListener('arrived', ({ detail: { talk, message } }) => {
-    if (talk === chat.current) the('aloud').textContent = say('says', message.from, words(message));
+  chat.addEventListener('heard', ({ detail }) => {
+    the('aloud').textContent = say('says', detail.from, words(detail));
   });
   session.connect();
   show(true);
@@ -58,16 +57,17 @@ function open(name) {
   attempt(() => (name === LOBBY ? chat.openLobby() : chat.openWith(name)));
 }
 
-function attempt(what) {
+async function attempt(what) {
   trouble(null);
-  chat.attempt(what);
+  await chat.attempt(what);
+  the('text').focus();
 }
 
-// ---- Drawing ----
+// Drawing
 
 function drawState() {
   const { state, error, waitMs } = session;
-  const word = say(state, Math.max(1, Math.round(waitMs / 1000)));
+  const word = say(state, Math.ceil(waitMs / 1000));
   the('state').textContent = error ? `${word} (${error.message})` : word;
   the('state').dataset.state = state;
   the('now').hidden = state !== 'waiting';
@@ -90,7 +90,7 @@ function drawTalks() {
   const focused = [...the('talks').children].findIndex((item) => item.contains(document.activeElement));
   the('talks').replaceChildren(...talks.map((talk) => {
     const button = make('button', { onclick: () => goTo(talk), ariaCurrent: talk === chat.current }, titleOf(talk));
-    if (talk.unread) button.append(make('b', { textContent: say('unread', talk.unread) }));
+    if (talk.unread) button.append(make('b', {}, say('unread', talk.unread)));
     return make('li', {}, button);
   }));
   the('talks').children[focused]?.firstChild.focus();
@@ -103,11 +103,9 @@ function goTo(talk) {
 
 function drawTalk(talk) {
   the('head').hidden = the('write').hidden = !talk;
-  the('earlier').hidden = !talk?.more;
   the('empty').textContent = !talk ? say('nobody') : !talk.loaded ? say('loading') : talk.messages.length ? '' : say('silence');
   if (!talk) return the('log').replaceChildren();
   the('title').textContent = titleOf(talk);
-  the('about').textContent = say(talk.kind);
   the('text').placeholder = the('text').ariaLabel = say('write', titleOf(talk));
 
   if (!drawn.has(talk)) drawn.set(talk, new Map());
@@ -119,10 +117,9 @@ function drawTalk(talk) {
     return item;
   });
   const log = the('log');
-  // Only what has moved: an item that is taken out and put back loses its focus.
+  // What is put back would lose its focus.
   items.forEach((item, at) => log.children[at] !== item && log.insertBefore(item, log.children[at] ?? null));
   while (log.children.length > items.length) log.lastChild.remove();
-  lookUpHistory();
 }
 
 function itemOf() {
@@ -136,18 +133,18 @@ function update(item, message, talk) {
   who.textContent = message.mine ? say('you') : message.from;
   time.textContent = when(message.timestamp);
   item.children[1].textContent = words(message);
-  item.children[1].dataset.kind = message.kind;
   if (message.id && item.children.length === 2) item.append(journeyOf(message.id, message.live));
   if (message.mine && status.dataset.status !== message.status) {
     status.dataset.status = message.status;
-    status.textContent = say(message.status, message.error?.message);
-    if (message.status === 'failed') status.append(' ', make('button', { textContent: say('again'), onclick: () => chat.send(talk, message) }));
+    status.textContent = `· ${say(message.status, message.error?.message)}`;
+    const again = () => chat.send(talk, message);
+    if (message.status === 'failed') status.append(' ', make('button', { onclick: again }, say('again')));
   }
 }
 
 function trouble(error) {
   the('trouble').hidden = !error;
-  if (error) the('trouble').firstElementChild.textContent = say(error instanceof Refused ? 'refused' : 'broken', error.message);
+  if (error) the('trouble').textContent = say(error instanceof Refused ? 'refused' : 'broken', error.message);
 }
 
 const isLobby = ({ kind, title }) => kind === 'room' && title === LOBBY;
@@ -161,9 +158,10 @@ function when(timestamp) {
   return date.toLocaleString(language, { dateStyle: today ? undefined : 'medium', timeStyle: 'short' });
 }
 
-// ---- Hands on ----
+// Hands on
 
 document.documentElement.lang = language;
+the('logo').src = the('icon').href;
 for (const element of document.querySelectorAll('[data-say]')) element.textContent = say(element.dataset.say);
 the('other').placeholder = the('other').ariaLabel = say('with');
 
@@ -172,24 +170,19 @@ function onSubmit(form, take) {
     event.preventDefault();
     const input = the(form).elements[0];
     const text = input.value.trim();
-    if (text && take(text, input) !== false) input.value = '';
+    if (text) take(text);
+    input.value = '';
   };
 }
 
 onSubmit('door', enter);
-onSubmit('find', (name, input) => {
-  input.setCustomValidity(name === session.name ? say('yourself') : '');
-  return input.reportValidity() && open(name);
-});
+onSubmit('find', open);
 onSubmit('write', (text) => {
   the('scroll').scrollTop = 0;
   chat.say(chat.current, text);
 });
-the('other').oninput = () => the('other').setCustomValidity('');
 the('leave').onclick = () => session.leave();
 the('now').onclick = () => session.connect();
-the('earlier').onclick = () => attempt(() => chat.earlier(chat.current));
-the('close').onclick = () => trouble(null);
 // Enter sends, Shift and Enter begins a line; not while an input method is composing.
 the('text').onkeydown = (event) => {
   if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;

@@ -1,22 +1,21 @@
 // Conversations and their messages, kept true to the server over lost connections.
 //
-// Owns what the page knows of talks: their history, what is unread, what became of each message sent. The order is the
-// server's: by timestamp, with what has none yet at the end. It knows no elements. Events: `change` when something is to
-// be drawn anew, `arrived` when somebody else spoke, `trouble` with what went wrong.
+// Owns what the page knows of talks: history, what is unread, what became of each message sent. It knows no elements.
+// Events: `change`, `heard` when somebody else spoke in the open talk, `trouble` with what went wrong.
 
 import { Cmd, Direction, Op } from './wire.js';
 import { Lost, Refused, randomHex } from './session.js';
 
 export const LOBBY = 'lobby';
-const PAGE = 20;
-// The SDKs' typed messages: JSON whose `_lctype` is below zero for the types that they define.
+const PAGE = 100;
+// The SDKs' typed messages are JSON with an `_lctype`.
 const TEXT = -1;
 const RECALLED = -127;
 
 /**
- * A talk: `{ cid, kind: 'room' | 'pair' | 'group', title, unread, messages, loaded, more }`.
+ * A talk: `{ cid, kind: 'room' | 'pair' | 'group', title, unread, messages, loaded }`, messages by time.
  * A message: `{ key, id?, from, mine, kind: 'text' | 'recalled' | 'other', text, timestamp?, status, error?, live }`;
- * `status` of one's own is unsent (without a connection), sending, sent, delivered, read or failed.
+ * `status` is unsent (for want of a connection), sending, sent, delivered, read or failed.
  */
 export class Chat extends EventTarget {
   talks = new Map();
@@ -31,7 +30,7 @@ export class Chat extends EventTarget {
     session.addEventListener('command', ({ detail }) => this.attempt(() => this.#hear(detail)));
   }
 
-  // ---- Opening ----
+  // Opening
 
   /** The one conversation of two, made where there is none. */
   async openWith(name) {
@@ -40,7 +39,7 @@ export class Chat extends EventTarget {
     await this.open(this.#keep({ objectId: cid, m }));
   }
 
-  /** The chat room of all pages: the oldest of its name, so that two who make it at once still meet. */
+  /** The chat room of all pages: the oldest of its name, as two may make it at once. */
   async openLobby() {
     const find = async () => (await this.#query({ name: LOBBY, tr: true }, 1, 'createdAt'))[0];
     let room = await find();
@@ -53,27 +52,18 @@ export class Chat extends EventTarget {
 
   async open(talk) {
     this.current = talk;
-    // Taken before anything else is heard: what follows it is asked for.
-    const last = talk.loaded && talk.messages.findLast(({ id }) => id);
+    // Before anything new is heard.
+    const last = talk.loaded ? talk.messages.findLast(({ id }) => id) : undefined;
     this.#changed();
     if (talk.kind === 'room') await this.#conv(Op.add, { cid: talk.cid, m: [this.me] });
-    if (last) await this.#since(talk, last);
-    else await this.earlier(talk);
+    await this.#history(talk, last);
+    talk.loaded = true;
     this.seen();
   }
 
-  /** One more page of history, from the oldest message that is known. */
-  async earlier(talk) {
-    const oldest = talk.messages.find(({ id }) => id);
-    talk.more = (await this.#logs(talk, { t: oldest?.timestamp, mid: oldest?.id })).length === PAGE;
-    talk.loaded = true;
-    this.#changed();
-  }
-
-  /** The open talk has been looked at. */
   seen() {
     const talk = this.current;
-    if (!talk || document.hidden) return;
+    if (!talk || document.hidden) return this.#changed();
     const last = talk.messages.findLast(({ id, mine }) => id && !mine);
     if (last && talk.kind !== 'room' && last.id !== talk.readTo) {
       talk.readTo = last.id;
@@ -84,7 +74,7 @@ export class Chat extends EventTarget {
     this.#changed();
   }
 
-  // ---- Speaking ----
+  // Speaking
 
   say(talk, text) {
     const message = { key: randomHex(), from: this.me, mine: true, kind: 'text', text, live: true };
@@ -92,7 +82,7 @@ export class Chat extends EventTarget {
     this.send(talk, message);
   }
 
-  /** Sends or sends again: by the message's key the server knows that it is the same one. */
+  /** Sends or sends again: the key tells the server that it is the same message. */
   async send(talk, message) {
     message.status = 'sending';
     this.#changed();
@@ -100,7 +90,7 @@ export class Chat extends EventTarget {
     const directMessage = { cid: talk.cid, msg, dt: message.key, r: talk.kind !== 'room' };
     try {
       const { ackMessage: { uid: id, t: timestamp } } = await this.#session.request({ cmd: Cmd.direct, directMessage });
-      // The first answer may have been lost, and history been quicker than the second.
+      // After a lost answer, history may have brought it already.
       talk.messages = talk.messages.filter((other) => other.id !== id);
       Object.assign(message, { id, timestamp, status: 'sent' });
       sort(talk);
@@ -110,7 +100,7 @@ export class Chat extends EventTarget {
     this.#changed();
   }
 
-  // ---- Hearing ----
+  // Hearing
 
   async #hear({ cmd, op, directMessage, rcpMessage, unreadMessage, convMessage, errorMessage }) {
     if (cmd === Cmd.direct) await this.#receive(directMessage);
@@ -133,23 +123,22 @@ export class Chat extends EventTarget {
     if (message.mine) return;
     if (talk.kind !== 'room' && !transient) this.#session.tell({ cmd: Cmd.ack, ackMessage: { cid, mid: id } });
     talk.unread += 1;
-    if (talk === this.current) this.seen();
-    this.dispatchEvent(new CustomEvent('arrived', { detail: { talk, message } }));
+    if (talk !== this.current) return;
+    this.seen();
+    this.dispatchEvent(new CustomEvent('heard', { detail: message }));
   }
 
   #receipt({ cid, id, read }) {
     const messages = this.talks.get(cid)?.messages ?? [];
     const to = messages.findIndex((message) => message.id === id);
-    messages.slice(0, to + 1).forEach((message, at) => {
-      if (read) message.status = 'read';
-      else if (at === to && message.status === 'sent') message.status = 'delivered';
-    });
+    if (read) for (const message of messages.slice(0, to + 1)) message.status = 'read';
+    else if (messages[to]?.status === 'sent') messages[to].status = 'delivered';
   }
 
-  // ---- Staying true ----
+  // Staying true
 
   async #resume() {
-    // What was missed in the others is read when they are opened.
+    // What the others missed is read when they are opened.
     for (const talk of this.talks.values()) {
       if (talk !== this.current) Object.assign(talk, { loaded: false, messages: talk.messages.filter(({ id }) => !id) });
     }
@@ -161,20 +150,15 @@ export class Chat extends EventTarget {
     }
   }
 
-  async #since(talk, { timestamp: t, id: mid }) {
-    const logs = await this.#logs(talk, { t, mid, direction: Direction.NEW });
-    if (logs.length === PAGE) await this.#since(talk, { ...logs.at(-1), id: logs.at(-1).msgId });
-  }
-
-  /** Reads a page of history into the talk. */
-  async #logs(talk, from) {
+  /** Reads into the talk all since this message, or the newest page. */
+  async #history(talk, since) {
+    const from = since && { t: since.timestamp, mid: since.id, direction: Direction.NEW };
     const { logsMessage } = await this.#session.request({ cmd: Cmd.logs, logsMessage: { cid: talk.cid, limit: PAGE, ...from } });
+    const page = logsMessage.logs.map((item) => this.#message({ ...item, id: item.msgId }));
     const known = new Set(talk.messages.map(({ id }) => id));
-    for (const item of logsMessage.logs) {
-      if (!known.has(item.msgId)) talk.messages.push(this.#message({ ...item, id: item.msgId }));
-    }
+    talk.messages.push(...page.filter(({ id }) => !known.has(id)));
     sort(talk);
-    return logsMessage.logs;
+    if (since && page.length === PAGE) await this.#history(talk, page.at(-1));
   }
 
   #message({ id, from, data, bin, binaryMsg, timestamp, ackAt, readAt, live = false }) {
@@ -183,7 +167,6 @@ export class Chat extends EventTarget {
     return { key: id, id, from, mine: from === this.me, timestamp, live, status, ...body };
   }
 
-  /** The talk of this id, asked of the server where it is new. */
   async #learn(cid) {
     const [row] = this.talks.has(cid) ? [{ objectId: cid }] : await this.#query({ objectId: cid }, 1);
     return row && this.#keep(row);
@@ -194,12 +177,11 @@ export class Chat extends EventTarget {
       const others = m.filter((member) => member !== this.me);
       const kind = tr ? 'room' : others.length === 1 ? 'pair' : 'group';
       const title = kind === 'pair' ? others[0] : name || others.join(', ') || this.me;
-      this.talks.set(cid, { cid, kind, title, unread: 0, messages: [], loaded: false, more: false });
+      this.talks.set(cid, { cid, kind, title, unread: 0, messages: [], loaded: false });
     }
     return this.talks.get(cid);
   }
 
-  /** Conversations, as rows; without a `where`, one's own. */
   async #query(where, limit, sort) {
     const { results } = await this.#conv(Op.query, { where: where && json(where), limit, sort });
     return JSON.parse(results.data);
@@ -209,7 +191,7 @@ export class Chat extends EventTarget {
     return (await this.#session.request({ cmd: Cmd.conv, op, convMessage })).convMessage;
   }
 
-  /** Does this and tells of what went wrong. A lost connection shows elsewhere, and is made good when it is back. */
+  /** Does this and tells of what went wrong. A lost connection is shown elsewhere and made good. */
   async attempt(what) {
     try {
       await what();
@@ -229,12 +211,11 @@ function sort(talk) {
   talk.messages.sort((a, b) => (a.timestamp ?? Infinity) - (b.timestamp ?? Infinity) || 0);
 }
 
-/** What a body says to a person. Text that is no typed message is shown as it is. */
 function content(data = '') {
   let typed;
   try {
     typed = JSON.parse(data);
-  } catch { /* somebody's plain text */ }
+  } catch { /* plain text */ }
   if (typed?._lctype === undefined) return { kind: 'text', text: data };
   const kind = { [TEXT]: 'text', [RECALLED]: 'recalled' }[typed._lctype] ?? 'other';
   return { kind, text: kind === 'recalled' ? '' : String(typed._lctext ?? '') };

@@ -1,66 +1,52 @@
 // A message's journey through the stages, looked up and drawn as one bar.
 //
-// Owns the lookup at /dev/journeys/ID and the drawing: for each stage a hatched part for waiting and a solid one for
-// work, and the same in a table that a key opens. It knows no conversations.
+// Owns the lookup and the drawing: for each stage a hatched part for waiting and a solid one for work, and a table of the
+// same. It knows no conversations.
 
 import { make } from './make.js';
 import { say } from './words.js';
 
 const TRIES = 6;
 const APART_MS = 150;
-// So that a stage of microseconds is still seen beside one that waits for a disk.
+// A stage of microseconds is seen beside one that waits for a disk.
 const LEAST_SHARE = 0.012;
 const NAMED = 3;
 
-/** An element that fills itself with the journey of this message. A live message's journey is still being written. */
+/** An element that fills itself with the journey of this message: at once for a live one, else when it is looked at. */
 export function journeyOf(id, live) {
-  const cell = make('div', { className: 'journey' });
-  if (live) follow(cell, id);
-  else older.push({ cell, id });
+  const cell = make('div', { className: 'journey', id });
+  if (live) follow(cell, TRIES);
+  else looked.observe(cell);
   return cell;
 }
 
-async function follow(cell, id) {
+const looked = new IntersectionObserver((cells) => {
+  for (const { isIntersecting, target } of cells) {
+    if (!isIntersecting) continue;
+    looked.unobserve(target);
+    follow(target, 1);
+  }
+});
+
+async function follow(cell, tries) {
   let found = 0;
-  for (let tries = 0; tries < TRIES; tries++) {
+  for (; tries; tries--) {
     await new Promise((resume) => setTimeout(resume, APART_MS));
-    const journey = await ask(id);
+    const answer = await fetch(`/dev/journeys/${cell.id}`).catch(() => null);
+    if (!answer?.ok) continue;
+    const journey = await answer.json();
     // The last stages may come after the first look: done when a second one finds no more.
-    if (journey && journey.stages.length === found) return;
-    if (journey) draw(cell, journey);
-    found = journey?.stages.length ?? found;
+    if (journey.stages.length === found) return;
+    draw(cell, journey);
+    found = journey.stages.length;
   }
-  if (!found) unknown(cell);
-}
-
-// History is asked from its newest message back, and no more once the journeys kept have clearly ended.
-const older = [];
-const MISSES = 3;
-
-/** Fills the elements made for messages of history since the last call. */
-export async function lookUpHistory() {
-  let misses = 0;
-  for (const { cell, id } of older.splice(0).reverse()) {
-    const journey = misses < MISSES ? await ask(id) : null;
-    misses = journey ? 0 : misses + 1;
-    if (journey) draw(cell, journey);
-    else unknown(cell);
-  }
-}
-
-async function ask(id) {
-  const answer = await fetch(`/dev/journeys/${encodeURIComponent(id)}`).catch(() => null);
-  return answer?.ok ? answer.json() : null;
-}
-
-function unknown(cell) {
-  cell.replaceChildren(make('p', { className: 'caption', textContent: say('notSampled') }));
+  if (!found) cell.replaceChildren(make('p', {}, say('notSampled')));
 }
 
 function draw(cell, { stages, total_us: total }) {
   const spans = stages.map((stage) => {
     const works = stage.queued_us + stage.wait_us;
-    return { ...stage, works, ends: works + stage.service_us };
+    return { ...stage, works, ends: works + stage.service_us, took: stage.wait_us + stage.service_us };
   }).sort((a, b) => a.queued_us - b.queued_us);
 
   // What works beside another stage goes to a row of its own. Waiting may begin before the batch it came from ends.
@@ -84,16 +70,18 @@ function draw(cell, { stages, total_us: total }) {
       element.style.cssText = `left:${100 * place(from)}%;width:${100 * (place(to) - place(from))}%;top:calc(${row} * var(--lane))`;
       return element;
     };
-    bar.append(part('wait', span.queued_us, span.works), part('work', span.works, span.ends));
+    // Work lies over waiting.
+    bar.prepend(part('wait', span.queued_us, span.works));
+    bar.append(part('work', span.works, span.ends));
   }
   bar.style.setProperty('--lanes', rowEnds.length);
 
-  const longest = spans.map((span) => ({ ...span, took: span.ends - span.queued_us })).sort((a, b) => b.took - a.took);
-  const named = longest.slice(0, NAMED).map((span) => make('span', {}, swatch(span), ` ${time(span.took)}`));
+  const longest = [...spans].sort((a, b) => b.took - a.took).slice(0, NAMED);
+  const named = longest.map((span) => make('span', {}, swatch(span), ` ${time(span.took)}`));
   cell.replaceChildren(bar, make('p', { className: 'caption' }, make('b', {}, time(total)), ...named), table);
 }
 
-/** Times to shares of the width: in proportion, but no step between two marks so small that it is not seen. */
+/** Times to shares of the width: in proportion, but for steps too small to be seen. */
 function scale(times) {
   const marks = [...new Set(times)].sort((a, b) => a - b);
   const length = marks.at(-1) - marks[0];

@@ -1,7 +1,7 @@
 // A session: one name logged in over a WebSocket that comes back by itself.
 //
-// Owns the socket, the log-in, requests and their answers, the heartbeat and the waits between attempts (wire.md 2 and
-// 3.1). It knows no conversations and no page.
+// Owns the socket, the log-in, requests and their answers, the heartbeat and the waits between attempts. It knows no
+// conversations and no page.
 
 import { Cmd, Op, decode, encode } from './wire.js';
 
@@ -9,13 +9,10 @@ const ANSWER_WITHIN_MS = 20_000;
 const HEARTBEAT_MS = 60_000;
 const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 30_000;
-// We understand acknowledged transient messages and partial failures (wire.md 3.1.1).
-const UNDERSTOOD = 8 | 32;
 // Refusals that another attempt would only meet again.
 const FINAL = new Set([4100, 4102, 4103, 4106, 4110, 4111, 4113, 4115]);
-const TOKEN_EXPIRED = 4112;
 
-/** What the server refused: its code, its name for it and, where it says more, the detail. */
+/** What the server refused, in its own code and words. */
 export class Refused extends Error {
   constructor({ code, reason, detail, appCode, appMsg }) {
     super([code, reason, detail, appCode, appMsg].filter(Boolean).join(' '));
@@ -23,12 +20,12 @@ export class Refused extends Error {
   }
 }
 
-/** The connection went before the answer came. What was asked may have happened. */
+/** The connection went before the answer came: what was asked may have happened. */
 export class Lost extends Error {}
 
 /**
- * Events: `state` whenever `state` changes, `command` with what the server says unasked.
- * `state` is connecting, connected, waiting (for the next attempt, `waitMs` away) or ended; `error` says why, where known.
+ * Events: `state`, `command` with what the server says unasked.
+ * `state` is connecting, connected, waiting (`waitMs` for the next attempt) or ended; `error` says why, where known.
  */
 export class Session extends EventTarget {
   state = 'connecting';
@@ -41,15 +38,13 @@ export class Session extends EventTarget {
   #timer;
   #heartbeat;
   #token;
-  // A device is a page load: a browser may copy one tab's storage to another, and two tabs are two devices.
+  // Not kept: a browser may copy one tab's storage to another, and two tabs are two devices.
   #device = randomHex();
 
   constructor(name) {
     super();
     this.name = name;
-    this.awake = () => this.state === 'waiting' && !document.hidden && this.connect();
-    addEventListener('online', this.awake);
-    addEventListener('visibilitychange', this.awake);
+    addEventListener('online', () => this.state === 'waiting' && this.connect());
   }
 
   connect() {
@@ -88,18 +83,20 @@ export class Session extends EventTarget {
 
   async #logIn(socket) {
     const st = this.#token;
-    const open = { ua: 'tidegate-page/1', r: Boolean(st), st, deviceId: this.#device, configBitmap: UNDERSTOOD };
+    const open = { ua: 'tidegate-page/1', r: Boolean(st), st, deviceId: this.#device };
     try {
       const { sessionMessage } = await this.request({ cmd: Cmd.session, op: Op.open, sessionMessage: open });
       this.#token = sessionMessage.st;
       this.#failures = 0;
-      this.#heartbeat = setInterval(() => this.#beat(socket), HEARTBEAT_MS);
+      // A line can go without a word: only an answer proves it.
+      const beat = () => this.request({ cmd: Cmd.echo }).catch((error) => this.#socket === socket && this.#lose(error));
+      this.#heartbeat = setInterval(beat, HEARTBEAT_MS);
       this.#become('connected');
     } catch (error) {
       if (this.#socket !== socket) return;
+      // A token may have expired: the next attempt does without.
       this.#token = undefined;
-      if (error.code === TOKEN_EXPIRED && st) this.#logIn(socket);
-      else this.#lose(error);
+      this.#lose(error);
     }
   }
 
@@ -121,11 +118,6 @@ export class Session extends EventTarget {
     }
   }
 
-  // A browser shows no pings, and a cable can go without a word: only an answer proves the line.
-  #beat(socket) {
-    this.request({ cmd: Cmd.echo }).catch((error) => this.#socket === socket && this.#lose(error));
-  }
-
   #lose(error) {
     if (FINAL.has(error?.code)) return this.#end(error);
     this.#drop();
@@ -137,8 +129,6 @@ export class Session extends EventTarget {
 
   #end(error) {
     this.#drop();
-    removeEventListener('online', this.awake);
-    removeEventListener('visibilitychange', this.awake);
     this.#become('ended', error);
   }
 
@@ -162,7 +152,7 @@ export class Session extends EventTarget {
   }
 }
 
-/** 32 random digits, also where the page came over plain HTTP from another machine (no `randomUUID` there). */
+/** 32 random digits. (`randomUUID` is missing where a page came over plain HTTP.) */
 export function randomHex() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -1,14 +1,13 @@
 // The wire: commands as plain objects to protobuf bytes and back.
 //
-// Owns the part of src/protocol/schema/messages.proto that this page speaks, under the same names and numbers
-// (tests/page/wire.test.mjs holds the two together). It knows no sockets and no meaning.
+// Owns what this page speaks of src/protocol/schema/messages.proto (tests/page/wire.test.mjs compares the two). It knows
+// no sockets and no meaning.
 
 export const Cmd = { session: 0, conv: 1, direct: 2, ack: 3, rcp: 4, unread: 5, logs: 6, error: 7, read: 11, echo: 14, goaway: 21 };
 export const Op = { open: 1, add: 2, close: 4, closed: 6, query: 7, start: 30, joined: 32 };
 export const Direction = { OLD: 1, NEW: 2 };
 
-// `name number type`. An `int` is every number or truth: all fit a double. A `string` is text or bytes. `[]` repeats and
-// is always an array once decoded.
+// `name number type`. An `int` is any number or truth, a `string` text or bytes; `[]` repeats: always an array once decoded.
 const MESSAGES = {
   GenericCommand: `cmd 1 int, op 2 int, appId 3 string, peerId 4 string, i 5 int, sessionMessage 102 SessionCommand,
     errorMessage 103 ErrorCommand, directMessage 104 DirectCommand, ackMessage 105 AckCommand,
@@ -32,7 +31,6 @@ const MESSAGES = {
   ReadTuple: 'cid 1 string, timestamp 2 int, mid 3 string',
 };
 
-/** By message: its fields `{ name, number, kind, many }`. */
 export const SCHEMA = Object.fromEntries(Object.entries(MESSAGES).map(([message, fields]) => [
   message,
   fields.split(/,\s+/).map((field) => {
@@ -41,9 +39,9 @@ export const SCHEMA = Object.fromEntries(Object.entries(MESSAGES).map(([message,
   }),
 ]));
 
-const VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5;
+const VARINT = 0, LENGTH = 2;
 
-/** The bytes of a message. What is undefined or null is left out; a name that is not in the schema throws. */
+/** The bytes of a message, without what is undefined or null. */
 export function encode(message, type = 'GenericCommand') {
   const out = [];
   for (const [name, value] of Object.entries(message)) {
@@ -57,14 +55,14 @@ export function encode(message, type = 'GenericCommand') {
         const bytes = kind === 'string' ? new TextEncoder().encode(one) : encode(one, kind);
         putVarint(out, number << 3 | LENGTH);
         putVarint(out, bytes.length);
-        for (const byte of bytes) out.push(byte);
+        out.push(...bytes);
       }
     }
   }
   return Uint8Array.from(out);
 }
 
-/** The message in these bytes, without the fields that are not in the schema. Throws where they are no protobuf. */
+/** The message in these bytes; fields not listed are skipped. Throws where they are no protobuf. */
 export function decode(bytes, type = 'GenericCommand') {
   const message = {};
   for (const { name, many } of SCHEMA[type]) if (many) message[name] = [];
@@ -85,8 +83,8 @@ export function decode(bytes, type = 'GenericCommand') {
     const wire = key & 7;
     const raw = wire === VARINT ? varint()
       : wire === LENGTH ? take(Number(varint()))
-      : wire === FIXED64 ? take(8)
-      : wire === FIXED32 ? take(4)
+      : wire === 1 ? take(8)
+      : wire === 5 ? take(4)
       : fail('no such wire type');
     const field = SCHEMA[type].find(({ number }) => number === key >>> 3);
     if (!field || wire !== (field.kind === 'int' ? VARINT : LENGTH)) continue;

@@ -1,7 +1,7 @@
-// All that the page says, in English and Chinese. `{0}`, `{1}` … are filled in.
+// All that the page says, in English and Chinese. `{0}` and `{1}` are filled in.
 
 const WORDS = {
-  lead: ['Log in under a name and talk. Under each message you see what every stage of the server took.', '用一个名字登录，开始聊天。每条消息下面会显示服务器各阶段的耗时。'],
+  lead: ['Log in under a name and talk. Each message shows what every stage of the server took.', '用一个名字登录，开始聊天。每条消息下面会显示服务器各阶段的耗时。'],
   name: ['Your name', '你的名字'],
   enter: ['Log in', '登录'],
   twoTabs: ['Two tabs are two people:', '两个标签页就是两个人：'],
@@ -10,19 +10,14 @@ const WORDS = {
   with: ['Talk with', '和谁聊'],
   open: ['Open', '打开'],
   lobby: ['Lobby', '大厅'],
-  room: ['a chat room: whoever is here hears you', '聊天室：在场的人都能看到'],
-  pair: ['between you two', '只有你们两人'],
-  group: ['a group', '群聊'],
   unread: ['{0} new', '{0} 条新消息'],
   nobody: ['No conversation is open. Write somebody’s name, or go to the lobby.', '还没有打开会话。输入对方的名字，或进入大厅。'],
   silence: ['No messages yet. Say something.', '还没有消息，说点什么吧。'],
   loading: ['Reading history…', '正在读取历史…'],
-  earlier: ['Earlier messages', '更早的消息'],
   write: ['Message to {0}', '发给 {0}'],
   send: ['Send', '发送'],
   says: ['{0} says: {1}', '{0} 说：{1}'],
   you: ['You', '你'],
-  yourself: ['That is you. Write the name of somebody else.', '这是你自己，请输入别人的名字。'],
 
   waiting: ['no connection, trying again in {0} s', '连接断开，{0} 秒后重试'],
   connecting: ['connecting…', '连接中…'],
@@ -42,7 +37,6 @@ const WORDS = {
 
   refused: ['The server refused: {0}', '服务器拒绝：{0}'],
   broken: ['This page went wrong: {0}', '页面出错：{0}'],
-  close: ['Close', '关闭'],
 
   notSampled: ['journey not sampled', '未采样'],
   journey: ['Journey of {0}. {1}. Press for a table.', '全程 {0}。{1}。按下可展开表格。'],

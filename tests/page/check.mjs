@@ -214,8 +214,8 @@ try {
   await step('the lobby is one room for all', async () => {
     await talkWith(a, 'Lobby').click();
     await talkWith(b, 'Lobby').click();
-    await a.locator('#about', { hasText: 'chat room' }).waitFor();
-    await b.locator('#about', { hasText: 'chat room' }).waitFor();
+    await a.locator('#title', { hasText: 'Lobby' }).waitFor();
+    await b.locator('#title', { hasText: 'Lobby' }).waitFor();
     await b.locator('#empty', { hasNotText: 'Reading' }).waitFor({ state: 'attached' });
     await say(a, `Anybody here, ${run}?`);
     await heard(b, `Anybody here, ${run}?`);
