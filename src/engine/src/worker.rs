@@ -212,9 +212,10 @@ impl<E: Event> Worker<E> {
             }
         }
         let end = core.env.now();
+        // Before anything leaves: whoever sees an event come out finds its marks and figures there.
+        self.note(place, stage, end);
         self.flush(&core, stage, end);
         settle(&core, stage, &mut self.task, self.pool);
-        self.note(place, stage, end);
     }
 
     /// Pushes what was kept back and what was emitted, and gives back the room that was not used.

@@ -323,3 +323,81 @@ fn threads_are_named_after_their_pool() {
     rig.pipeline.stop();
     until("they are gone", || named() == 0);
 }
+
+/// Questions answered by other threads, out of order, lost or too late, while pools and batches change.
+#[test]
+fn order_holds_across_answers_from_other_threads() {
+    let (ask, asked) = crossbeam_channel::unbounded::<Ticket<Ev>>();
+    let answering: Vec<_> = (0..2)
+        .map(|seed| {
+            let asked = asked.clone();
+            std::thread::spawn(move || {
+                let random = Random::new(seed);
+                let mut kept = Vec::new();
+                for ticket in asked {
+                    kept.push(ticket);
+                    let ticket = kept.swap_remove(random.below(kept.len() as u64) as usize);
+                    match random.below(20) {
+                        0 => drop(ticket),
+                        1 => ticket.refuse(),
+                        2 => kept.push(ticket), // later, or when its deadline has passed
+                        _ => ticket.resume(1),
+                    }
+                }
+            })
+        })
+        .collect();
+    drop(asked);
+    let random = std::sync::Arc::new(Random::new(99));
+    let later = move |outputs, exclusive: bool| {
+        let (ask, random) = (ask.clone(), random.clone());
+        module(outputs, move |batch, item| match item {
+            Item::New(event) if random.below(3) == 0 => {
+                let deadline = Duration::from_micros(500);
+                let ticket = if exclusive { batch.hold(event, deadline) } else { batch.overlap(event, deadline) };
+                ask.send(ticket).unwrap();
+            }
+            Item::New(event) | Item::Resumed(event, _) => batch.emit(0, event),
+        })
+    };
+    let modules = [("one", later(NEXT, true)), ("two", later(NEXT, false)), ("three", pass(NEXT))];
+    let modules = modules.into_iter().chain([("four", later(NEXT, false)), ("five", pass(END))]);
+    let rig = rig(chain("mix"), modules, 1000, Env::real());
+    drop(later);
+    rig.pipeline.start().unwrap();
+    let door = rig.pipeline.door("one");
+    let random = Random::new(5);
+    let (mut sent, mut seen, mut came) = (vec![0; KEYS as usize], vec![0; KEYS as usize], 0);
+    let mut check = |events: Vec<Ev>| {
+        came += events.len() as u64;
+        for event in events {
+            let next = &mut seen[event.key as usize];
+            assert_eq!(event.n, *next, "order of key {}", event.key);
+            *next += 1;
+        }
+        came
+    };
+    let (start, mut went, mut turn) = (Instant::now(), 0, 0u64);
+    while start.elapsed() < Duration::from_millis(1500) {
+        let key = random.below(KEYS);
+        match door.offer(ev(key, sent[key as usize])) {
+            Ok(()) => {
+                sent[key as usize] += 1;
+                went += 1;
+            }
+            Err(_) => std::thread::yield_now(),
+        }
+        turn += 1;
+        if turn.is_multiple_of(64) {
+            check(rig.end.take());
+        }
+        if turn.is_multiple_of(5000) {
+            change_something(&rig.pipeline, &random);
+        }
+    }
+    until("everything has come out", || check(rig.end.take()) == went);
+    assert!(rig.pipeline.drain(Duration::from_secs(5)));
+    assert!(went > 1000, "only {went}");
+    drop((door, rig));
+    answering.into_iter().for_each(|thread| thread.join().unwrap());
+}
