@@ -38,15 +38,21 @@ impl net::Door for Entrance {
     }
 
     fn frame(&self, conn: ConnId, frame: net::Frame) -> Result<(), net::Refusal> {
-        let head = tidegate_protocol::peek(&frame.bytes);
+        // Shared bytes: what is refused is still needed to say so.
+        let bytes = frame.bytes.clone();
+        let head = tidegate_protocol::peek(&bytes);
         if !self.door.admit(class_of(&head), who(conn, &head)) {
             return Err(self.refusal(&head));
         }
-        let bytes = frame.bytes.clone();
-        let what =
-            Arrival::Frame { bytes: frame.bytes, received_ns: frame.received_ns, held: Some(Box::new(frame.credit)) };
+        let is_message = head.cmd == Some(CommandType::Direct as i32);
+        let what = Arrival::Frame {
+            bytes: frame.bytes,
+            received_ns: frame.received_ns,
+            held: Some(Box::new(frame.credit)),
+            journey: if is_message { self.world.journeys.begin() } else { None },
+        };
         let event = Event::Arrived(Arrived { conn, what });
-        self.door.offer_at(event, frame.received_ns).map_err(|_| self.refusal(&tidegate_protocol::peek(&bytes)))
+        self.door.offer_at(event, frame.received_ns).map_err(|_| self.refusal(&head))
     }
 
     fn closed(&self, conn: ConnId, why: net::Closed) {

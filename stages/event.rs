@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tidegate_domain::command::{Command, Delivered, Logs, Query, ReadUpTo, Request, Send as SendCommand, Start};
 use tidegate_domain::conversation::Conversation;
 use tidegate_domain::hook::{MessageReceived, Notification, Verdict};
-use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, Millis};
+use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, MessageId, Millis};
 use tidegate_engine::{Journey, Ticket};
 use tidegate_protocol::FailureForm;
 
@@ -58,6 +58,7 @@ pub enum Arrival {
         bytes: Bytes,
         received_ns: u64,
         held: Held,
+        journey: Option<Journey>,
     },
     /// Nothing comes after it. `code`: the WebSocket's close code, 1006 where the socket just went away.
     Closed {
@@ -171,6 +172,14 @@ pub enum Reading {
     Load {
         app: AppId,
         cid: ConvId,
+        ticket: Ticket<Event>,
+    },
+    /// Whether a message was sent before, by its sender's token for it.
+    Resent {
+        app: AppId,
+        cid: ConvId,
+        client: ClientId,
+        dedupe: Box<str>,
         ticket: Ticket<Event>,
     },
     History {
@@ -289,7 +298,7 @@ pub enum Audience {
 pub struct Sent {
     pub conversation: Arc<Conversation>,
     pub command: Box<SendCommand>,
-    pub mid: tidegate_domain::ids::MessageId,
+    pub mid: MessageId,
     pub from: ClientId,
     pub conn: ConnId,
     pub at: Millis,
@@ -312,6 +321,8 @@ pub struct Told {
 pub enum Answer {
     /// `None`: there is no such conversation.
     Loaded(Option<Arc<Conversation>>),
+    /// The message that was sent before, if it was.
+    Resent(Option<(MessageId, Millis)>),
     /// The store could not say.
     Unreadable,
     Verdict(Verdict),
@@ -346,7 +357,7 @@ impl Event {
             Event::Task(task) => (&task.ask, matches!(task.what, Work::Command(Command::Send(_)) | Work::Message(_))),
             Event::Write(write) => (&write.ask, matches!(write.operation, Operation::Append { .. })),
             Event::Reading(reading) => match &**reading {
-                Reading::Load { .. } => return None,
+                Reading::Load { .. } | Reading::Resent { .. } => return None,
                 Reading::History { ask, .. }
                 | Reading::Query { ask, .. }
                 | Reading::Snapshot { ask, .. }
@@ -374,6 +385,7 @@ impl tidegate_engine::Event for Event {
 
     fn journey(&self) -> Option<&Journey> {
         match self {
+            Event::Arrived(Arrived { what: Arrival::Frame { journey, .. }, .. }) => journey.as_ref(),
             Event::Asked(asked) => match &asked.what {
                 Saying::Request { journey, .. } => journey.as_ref(),
                 _ => None,

@@ -28,7 +28,7 @@ impl Supervisor<Event> for Watch {
         match event {
             Event::Question(question) => question.ticket.refuse(),
             Event::Reading(reading) => match *reading {
-                Reading::Load { ticket, .. } => ticket.refuse(),
+                Reading::Load { ticket, .. } | Reading::Resent { ticket, .. } => ticket.refuse(),
                 Reading::Snapshot { ask, .. } => {
                     // Nobody waits for the unread, but deliveries do.
                     let lift = Lift {

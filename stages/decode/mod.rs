@@ -59,20 +59,14 @@ impl Worker {
         let what = match what {
             Arrival::Opened(origin) => Saying::Opened(origin),
             Arrival::Closed { code } => Saying::Closed { code },
-            Arrival::Frame { bytes, received_ns, held } => match tidegate_protocol::decode(bytes) {
+            Arrival::Frame { bytes, received_ns, held, journey } => match tidegate_protocol::decode(bytes) {
                 Ok(request) if request.command == Command::Echo => {
                     let frame =
                         tidegate_protocol::answer(request.i, request.peer.as_deref(), self.0.now(), &Answer::Echo);
                     batch.emit(NET, Event::Mail(Mail::Reply { conn, frame }));
                     return batch.emit(NET, Event::Mail(Mail::Alive { conn }));
                 }
-                Ok(request) => {
-                    let journey = match request.command {
-                        Command::Send(_) => self.0.journeys.begin(),
-                        _ => None,
-                    };
-                    Saying::Request { request, received_ns, held, journey }
-                }
+                Ok(request) => Saying::Request { request, received_ns, held, journey },
                 Err(error) => {
                     log::debug!("connection {conn} sent what cannot be read: {error}");
                     return batch.emit(NET, Event::Mail(Mail::Close { conn, code: Code::Unparseable }));

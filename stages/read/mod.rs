@@ -38,7 +38,7 @@ impl Module<Event> for Read {
     fn key(&self, event: &Event) -> u64 {
         match event {
             Event::Reading(reading) => match &**reading {
-                Reading::Load { app, cid, .. } => key_of((app, cid)),
+                Reading::Load { app, cid, .. } | Reading::Resent { app, cid, .. } => key_of((app, cid)),
                 Reading::History { ask, .. }
                 | Reading::Query { ask, .. }
                 | Reading::Snapshot { ask, .. }
@@ -68,6 +68,15 @@ impl Stage<Event> for Worker {
                         ticket.resume(event::Answer::Unreadable);
                     }
                 },
+                Reading::Resent { app, cid, client, dedupe, ticket } => {
+                    match self.0.store.resent(app, cid, &client, &dedupe) {
+                        Ok(found) => ticket.resume(event::Answer::Resent(found)),
+                        Err(error) => {
+                            log::error!("a resend in {cid} could not be looked up: {error}");
+                            ticket.resume(event::Answer::Unreadable);
+                        }
+                    }
+                }
                 Reading::Snapshot { ask, snapshot } => {
                     let lift = self.snapshot(&ask, &snapshot);
                     batch.emit(NET, Event::Mail(crate::mail::Mail::Lift(lift)));

@@ -13,12 +13,15 @@ use tidegate_domain::message;
 use tidegate_domain::reply::Answer;
 use tidegate_engine::{Batch, Late};
 
-use super::{BEFORE, TRANSIENT, Worker};
-use crate::event::{self, Ask, Checked, Event, Operation, Question, Task, Work};
+use super::{BEFORE, LOOKUP, TRANSIENT, Worker};
+use crate::event::{self, Ask, Checked, Event, Operation, Question, Reading, Task, Work};
 use crate::shared::delivery::{self, Accepted};
 
 /// Above any webhook's own time-out: the hook stage answers in time, this is for when it cannot.
 const VERDICT_TIME: Duration = Duration::from_secs(60);
+
+/// How long a message waits for whether it was sent before.
+const LOOKUP_TIME: Duration = Duration::from_secs(5);
 
 impl Worker {
     pub(super) fn send(
@@ -39,6 +42,21 @@ impl Worker {
         if !batch.is_bound(BEFORE) || !self.0.hooks.wants(ask.app, HookEvent::MessageReceived) {
             return self.accept(ask, checked, batch);
         }
+        match checked.send.dedupe.clone() {
+            Some(dedupe) if !checked.send.transient => self.look_up(ask, checked, dedupe, batch),
+            _ => self.ask_hook(ask, checked, batch),
+        }
+    }
+
+    /// Before the hook is asked: a resend shall not ask it again.
+    fn look_up(&self, ask: Ask, checked: Checked, dedupe: Box<str>, batch: &mut Batch<'_, Event>) {
+        let (app, cid, client) = (ask.app, checked.conversation.id, ask.client.clone());
+        let task = Event::Task(Box::new(Task { ask, what: Work::Message(Box::new(checked)) }));
+        let ticket = batch.overlap(task, LOOKUP_TIME);
+        batch.emit(LOOKUP, Event::Reading(Box::new(Reading::Resent { app, cid, client, dedupe, ticket })));
+    }
+
+    fn ask_hook(&self, ask: Ask, checked: Checked, batch: &mut Batch<'_, Event>) {
         let question = self.question(&ask, &checked);
         let task = Event::Task(Box::new(Task { ask, what: Work::Message(Box::new(checked)) }));
         let ticket = batch.overlap(task, VERDICT_TIME);
@@ -70,6 +88,13 @@ impl Worker {
     ) {
         let (body, to) = match answer {
             Ok(event::Answer::Verdict(Verdict::Pass { body, to })) => (body, to),
+            Ok(event::Answer::Resent(Some((mid, at)))) => {
+                return self.answer(&ask, &Answer::Sent { mid, at, cid: checked.conversation.id }, batch);
+            }
+            // Where it cannot be said, the hook is rather asked once too often: persist looks again.
+            Ok(event::Answer::Resent(None) | event::Answer::Unreadable) => {
+                return self.ask_hook(ask, checked, batch);
+            }
             Ok(event::Answer::Verdict(Verdict::Drop(failure))) => return self.not_sent(&ask, failure, batch),
             Ok(_) | Err(_) if self.refuses_on_failure(ask.app) => {
                 let cause = match answer {

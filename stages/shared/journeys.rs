@@ -1,7 +1,7 @@
 //! Sampled messages and what each stage took of them.
 //!
-//! A journey starts at decode; persist names it by its message once that has an id. A bounded number is kept, the
-//! newest. Off (`sample = 0`), it costs one comparison a frame.
+//! A journey starts at the door; persist names it by its message once that has an id. A bounded number is kept, the
+//! newest. Off (`sample = 0`), it costs one comparison a message.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
