@@ -14,7 +14,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst};
 use crate::sync::{Mutex, lock};
 use crate::threads::Alarm;
 use crate::topology::{Policy, Topology};
-use crate::{Env, Event, Late, Module, Output, Refusal, Sink, Supervisor};
+use crate::{Env, Event, Late, Module, Output, OutputKind, Refusal, Sink, Supervisor};
 
 pub(crate) struct Core<E: Event> {
     pub stages: Vec<StageCore<E>>,
@@ -67,6 +67,30 @@ pub(crate) struct Knobs {
 pub(crate) struct Binding {
     pub output: Output,
     pub to: Target,
+    /// The first output that waits for room in the same target. Room is reserved for all of these at once, under its
+    /// number: one after the other they could each take what the next one lacks, for ever.
+    pub leader: usize,
+    /// How many events one input may become on all of them together; 0 when this output is not their leader.
+    pub joint: usize,
+}
+
+impl Binding {
+    /// Joins outputs that wait for room in the same target.
+    pub fn join(bound: impl Iterator<Item = (Output, Target)>) -> Vec<Binding> {
+        let mut all: Vec<Binding> = Vec::new();
+        for (mut output, to) in bound {
+            output.most = output.most.max(1);
+            let waits = |output: &Output| output.kind.is_line() || matches!(output.kind, OutputKind::Sink(_));
+            let leader = all.iter().position(|b| b.to == to && waits(&b.output)).filter(|_| waits(&output));
+            let leader = leader.unwrap_or(all.len());
+            let joint = if waits(&output) { output.most as usize } else { 0 };
+            all.push(Binding { output, to, leader, joint });
+            if leader + 1 < all.len() {
+                all[leader].joint += std::mem::take(&mut all.last_mut().expect("just pushed").joint);
+            }
+        }
+        all
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,13 +209,14 @@ impl<E: Event> StageCore<E> {
         self.inside.fetch_sub(1, SeqCst);
     }
 
-    /// Whether the emitter over this binding must have room before it starts.
+    /// Whether the emitter must have room in the target of this binding before it starts.
     fn reserves(&self, binding: &Binding, stages: &[StageCore<E>]) -> bool {
-        match binding.to {
-            Target::Stage(to) => binding.output.kind.is_line() && stages[to].knobs.policy() != Policy::Shed,
-            Target::Sink(_) => true,
-            Target::Nothing => false,
-        }
+        binding.joint > 0
+            && match binding.to {
+                Target::Stage(to) => stages[to].knobs.policy() != Policy::Shed,
+                Target::Sink(_) => true,
+                Target::Nothing => false,
+            }
     }
 }
 
@@ -241,8 +266,8 @@ impl Pool {
 }
 
 impl<E: Event> Core<E> {
-    /// Sets room aside for up to `wish` inputs of `stage` on every output that must have it, and notes it in `reserved`.
-    /// All outputs or none: on failure names the one without room.
+    /// Sets room aside for up to `wish` inputs of `stage` in every target that must have it, and notes it in `reserved`, by
+    /// output. All targets or none: on failure names the one without room.
     pub fn reserve(&self, stage: &StageCore<E>, wish: usize, reserved: &mut Vec<usize>) -> Result<usize, Target> {
         reserved.clear();
         reserved.resize(stage.outputs.len(), 0);
@@ -251,20 +276,27 @@ impl<E: Event> Core<E> {
             if !stage.reserves(binding, &self.stages) {
                 continue;
             }
-            let group = binding.output.most as usize;
             let got = match binding.to {
-                Target::Stage(to) => self.reserve_in_stage(to, inputs, group),
-                Target::Sink(to) => self.sinks[to].reserve_or_want(inputs, group),
+                Target::Stage(to) => self.reserve_in_stage(to, inputs, binding.joint),
+                Target::Sink(to) => self.sinks[to].reserve_or_want(inputs, binding.joint),
                 Target::Nothing => continue,
             };
-            reserved[i] = got * group;
-            inputs = inputs.min(got);
             if got == 0 {
-                self.give_back(stage, reserved, 0);
+                stage.outputs.iter().zip(reserved).for_each(|(b, joint)| self.free(b.to, std::mem::take(joint), None));
                 return Err(binding.to);
             }
+            reserved[i] = got * binding.joint;
+            inputs = inputs.min(got);
         }
-        self.give_back(stage, reserved, inputs);
+        for (i, binding) in stage.outputs.iter().enumerate() {
+            // Whether there is room, not what the policy is by now, says that it was reserved.
+            if reserved[binding.leader] > 0 && (binding.joint > 0 || binding.leader < i) {
+                if binding.leader == i {
+                    self.free(binding.to, reserved[i] - inputs * binding.joint, None);
+                }
+                reserved[i] = inputs * binding.output.most as usize;
+            }
+        }
         Ok(inputs)
     }
 
@@ -294,6 +326,9 @@ impl<E: Event> Core<E> {
     /// Frees room in a target and wakes whoever waits for it; a worker leaves its own pool out when it goes on to look for
     /// work itself.
     pub fn free(&self, to: Target, n: usize, but: Option<usize>) {
+        if n == 0 {
+            return;
+        }
         match to {
             Target::Stage(to) => {
                 if self.stages[to].queue.room.release(n) {
@@ -327,7 +362,7 @@ impl<E: Event> Core<E> {
             && stage.has_place()
             && stage.outputs.iter().all(|binding| match binding.to {
                 Target::Stage(to) if stage.reserves(binding, &self.stages) => {
-                    self.stages[to].queue.room.has_or_want(binding.output.most as usize)
+                    self.stages[to].queue.room.has_or_want(binding.joint)
                 }
                 _ => true,
             })

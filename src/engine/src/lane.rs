@@ -42,6 +42,9 @@ pub(crate) struct Emission<E> {
     pub event: E,
 }
 
+/// Entries whose memory an empty lane keeps.
+const KEEP: usize = 256;
+
 pub(crate) struct Lane<E: Event> {
     queue: VecDeque<Entry<E>>,
     keys: HashMap<u64, Key<E>>,
@@ -326,6 +329,13 @@ impl<E: Event> Lane<E> {
     #[must_use]
     pub fn let_go(&mut self) -> bool {
         self.scheduled = !self.queue.is_empty() || !self.ready.is_empty();
+        // A burst must not keep its memory for ever, in each lane that ever had one.
+        if self.queue.is_empty() && self.queue.capacity() > KEEP {
+            self.queue = VecDeque::new();
+        }
+        if self.keys.is_empty() && self.keys.capacity() > KEEP {
+            self.keys = HashMap::new();
+        }
         self.scheduled
     }
 

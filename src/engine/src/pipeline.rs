@@ -14,8 +14,8 @@ use crate::sync::{Mutex, lock};
 use crate::threads::{Alarm, staff};
 use crate::topology::NONE;
 use crate::{
-    Env, Event, Modules, Output, OutputKind, Place, Policy, PoolSettings, Problem, Refusal, Sinks, StageSettings,
-    Supervisor, Topology,
+    Env, Event, Modules, OutputKind, Place, Policy, PoolSettings, Problem, Refusal, Sinks, StageSettings, Supervisor,
+    Topology,
 };
 
 /// A running pipeline. Dropping it stops it.
@@ -90,9 +90,9 @@ impl<E: Event> Pipeline<E> {
                         OutputKind::Sink(name) => Target::Sink(sink(&mut ends, name, &sinks)),
                         _ => bound_to(&topology, settings, output.name),
                     };
-                    Binding { output: Output { most: output.most.max(1), ..*output }, to }
+                    (*output, to)
                 });
-                let outputs = outputs.collect();
+                let outputs = Binding::join(outputs);
                 let share = share(settings, module.sheddable());
                 stages.push(StageCore::new(
                     settings.name.as_str().into(),

@@ -341,18 +341,26 @@ impl<'a, E: Event> Check<'a, E> {
         }
     }
 
+    /// A whole batch must fit into the target, over all outputs that lead there: see [`Binding::join`](crate::core::Binding::join).
     fn fits(&mut self, stage: &StageSettings, output: &Output, target: &StageSettings) {
-        let most = stage.batch.saturating_mul(output.most as usize);
-        if output.kind.is_line() && most > target.bound {
+        let outputs = self.outputs(stage).iter();
+        let there: Vec<&Output> =
+            outputs.filter(|o| o.kind.is_line() && stage.target(o.name) == Some(&target.name)).collect();
+        if there.first().is_none_or(|first| first.name != output.name) {
+            return; // beside the line, or said already
+        }
+        let joint: usize = there.iter().map(|output| output.most.max(1) as usize).sum();
+        let most = stage.batch.saturating_mul(joint);
+        if most > target.bound {
+            let names: Vec<String> = there.iter().map(|output| format!("{:?}", output.name)).collect();
             let reason = format!(
-                "a batch of {} becomes up to {most} events on {:?}, more than {:?} can ever hold ({})",
-                stage.batch, output.name, target.name, target.bound
+                "a batch of {} becomes up to {most} events on {}, more than {:?} can ever hold ({})",
+                stage.batch,
+                names.join(" and "),
+                target.name,
+                target.bound
             );
-            let help = format!(
-                "at most {}, or a bound of {most} for {:?}",
-                (target.bound / output.most.max(1) as usize).max(1),
-                target.name
-            );
+            let help = format!("at most {}, or a bound of {most} for {:?}", (target.bound / joint).max(1), target.name);
             self.at_stage(&stage.name, "batch", reason, help);
         }
     }

@@ -173,6 +173,58 @@ fn a_full_side_stage_refuses_and_never_stops_the_line() {
     assert_eq!(rig.pipeline.stage("beside").unwrap().refused, 35);
 }
 
+/// Two line outputs and a side output that lead to one stage, and two into one sink, all as narrow as can be.
+#[test]
+fn outputs_that_meet_in_one_queue_do_not_starve_each_other() {
+    const TWO: &[Output] = &[
+        Output { name: "one", kind: OutputKind::Stage, most: 1 },
+        Output { name: "two", kind: OutputKind::Stage, most: 2 },
+        Output { name: "beside", kind: OutputKind::Side, most: 1 },
+    ];
+    const ENDS: &[Output] = &[
+        Output { name: "end", kind: OutputKind::Sink("end"), most: 1 },
+        Output { name: "also", kind: OutputKind::Sink("end"), most: 1 },
+    ];
+    for seed in 0..200 {
+        let mut sim = Sim::new(seed);
+        let fork = module(TWO, |batch, item| {
+            let Item::New(event) = item else { return };
+            batch.emit(0, event.clone());
+            (0..event.n % 3).for_each(|_| batch.emit(1, event.clone()));
+        });
+        let ends = module(ENDS, |batch, item| {
+            let Item::New(event) = item else { return };
+            batch.emit((event.n % 2) as usize, event);
+        });
+        let batch = 1 + sim.random(4) as usize;
+        let mut stages =
+            vec![StageSettings::new("fork").to("one", "ends").to("two", "ends"), StageSettings::new("ends")];
+        stages[0].to.push(("beside".to_owned(), "ends".to_owned()));
+        stages.iter_mut().for_each(|stage| stage.batch = batch);
+        stages[1].bound = 3 * batch;
+        let pools = if seed % 2 == 0 { vec![] } else { vec![PoolSettings::new("all", 2)] };
+        stages.iter_mut().for_each(|stage| stage.pool = pools.first().map(|pool| pool.name.clone()));
+        let rig = rig(Topology { stages, pools }, [("fork", fork), ("ends", ends)], 2, sim.env());
+        let door = rig.pipeline.door("fork");
+        let mut steps = 0;
+        (0..30).for_each(|n| door.offer(ev(n % 4, n)).unwrap());
+        let mut came = 0;
+        while came < 60 {
+            let moved = sim.step(&rig.pipeline);
+            steps += 1;
+            if !moved || sim.random(4) == 0 {
+                let got = rig.end.take().len();
+                assert!(moved || got > 0, "seed {seed}: all stands still");
+                came += got;
+            }
+            assert!(rig.pipeline.depths()[1].1 <= 3 * batch);
+            assert!(steps < 20_000, "seed {seed}: busy without getting anywhere");
+        }
+        sim.run(&rig.pipeline);
+        assert!(rig.pipeline.quiet());
+    }
+}
+
 #[test]
 fn an_output_bound_to_none_swallows_and_says_so() {
     let mut sim = Sim::new(1);

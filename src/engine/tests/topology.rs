@@ -107,6 +107,29 @@ fn figures_that_cannot_be() {
 }
 
 #[test]
+fn outputs_that_lead_to_the_same_stage_count_together() {
+    const TWO: &[Output] = &[
+        Output { name: "one", kind: OutputKind::Stage, most: 1 },
+        Output { name: "two", kind: OutputKind::Optional, most: 1 },
+    ];
+    let mut modules = modules();
+    modules.insert("two".to_owned(), pass(TWO));
+    let mut topology = good();
+    topology.stages[0] = stage("a", "two").to("one", "b").to("two", "b");
+    topology.stages[1].bound = 127;
+    let problems = topology.check(&modules, &["a"]);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0]
+            .to_string()
+            .contains("up to 128 events on \"one\" and \"two\", more than \"b\" can ever hold (127)"),
+        "{problems:?}"
+    );
+    topology.stages[1].bound = 128;
+    assert_eq!(topology.check(&modules, &["a"]), []);
+}
+
+#[test]
 fn pools() {
     refused("pools.idle.name: no stage uses this pool", |t| t.pools.push(PoolSettings::new("idle", 1)));
     refused("pools.a.name: stage \"a\" has a pool of its own of that name", |t| {
