@@ -2,6 +2,7 @@
 //!
 //! HTTP runtime, store, world, pipeline, reactors, HTTP side; taken down the other way round.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -50,6 +51,7 @@ pub struct Server {
 /// Starts everything, or says in words what stands in the way.
 pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
     let development = is_development(&config);
+    refuse_others_folder(&args.data)?;
     std::fs::create_dir_all(&args.data)
         .map_err(|error| format!("cannot make the data folder {}: {error}", args.data.display()))?;
     let certificate = certificate(&config, args, development)?;
@@ -206,6 +208,24 @@ impl Server {
         self.pipeline.drain(Duration::from_secs(1));
         self.pipeline.stop();
         self.runtime.stop(Duration::from_secs(1));
+    }
+}
+
+/// What we put into a data folder.
+const OURS: [&str; 2] = ["store", "tls"];
+
+/// A folder that holds somebody else's files is left as it is.
+fn refuse_others_folder(data: &Path) -> Result<(), String> {
+    let Ok(entries) = std::fs::read_dir(data) else { return Ok(()) };
+    let names: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.file_name()).collect();
+    let is_ours = |name: &std::ffi::OsString| OURS.iter().any(|ours| *name == **ours);
+    match names.iter().find(|name| !is_ours(name)) {
+        Some(other) if !names.iter().any(is_ours) => Err(format!(
+            "{} is no data folder of Tidegate's: it holds {}. Name an empty folder, or one that does not exist, with --data",
+            data.display(),
+            other.to_string_lossy()
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -10,10 +10,11 @@ mod marks;
 mod message;
 mod truth;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use tidegate_domain::error::{Code, Failure};
-use tidegate_domain::ids::Millis;
+use tidegate_domain::ids::{AppId, ConnId, ConvId, Millis};
 use tidegate_domain::reply::Answer;
 use tidegate_engine::{Batch, Item, Module, Output, OutputKind, Stage};
 use tidegate_store::StoreError;
@@ -93,26 +94,54 @@ impl Stage<Event> for Worker {
         }
         let now = self.world.now();
         for (ask, outcome) in outcomes {
-            let Outcome { answer, delivery, join, .. } = match outcome.durable && committed.is_err() {
+            let outcome = match outcome.durable && committed.is_err() {
                 true => Outcome::answer(refused(&outcome)),
                 false => outcome,
             };
-            self.note(&ask, answer.as_ref(), now);
-            if let Some(event) = answer.and_then(|answer| reply::answer(&ask, now, &answer)) {
-                batch.emit(NET, event);
-            }
-            if let Some(cid) = join {
-                let (group, _) = self.world.rooms.join(ask.app, cid, &ask.session());
-                batch.emit(NET, Event::Mail(Mail::Join { group, member: ask.session() }));
-            }
-            if let Some(delivery) = delivery {
-                batch.emit(FAN_OUT, Event::Delivery(delivery));
+            let place = (ask.conn, outcome.delivery.as_ref().map(|delivery| (delivery.app, delivery.cid)));
+            // What is committed cannot be refused any more: whoever would have heard of it is closed instead, and learns
+            // it by unread.
+            let told = panic::catch_unwind(AssertUnwindSafe(|| self.tell(&ask, outcome, now, batch)));
+            if told.is_err() {
+                log::error!("telling of a committed operation panicked; its conversation's sessions are closed");
+                batch.emit(NET, Event::Mail(Mail::Several(self.close_all(place))));
             }
         }
     }
 }
 
 impl Worker {
+    /// Answers, and hands on what others are to hear.
+    fn tell(&self, ask: &Ask, outcome: Outcome, now: Millis, batch: &mut Batch<'_, Event>) {
+        let Outcome { answer, delivery, join, .. } = outcome;
+        self.note(ask, answer.as_ref(), now);
+        if let Some(event) = answer.and_then(|answer| reply::answer(ask, now, &answer)) {
+            batch.emit(NET, event);
+        }
+        if let Some(cid) = join {
+            let (group, _) = self.world.rooms.join(ask.app, cid, &ask.session());
+            batch.emit(NET, Event::Mail(Mail::Join { group, member: ask.session() }));
+        }
+        if let Some(delivery) = delivery {
+            batch.emit(FAN_OUT, Event::Delivery(delivery));
+        }
+    }
+
+    /// An end to the asker's connection and to those of its conversation's members.
+    fn close_all(&self, (asker, conversation): (ConnId, Option<(AppId, ConvId)>)) -> Vec<Mail> {
+        let mut conns = vec![asker];
+        if let Some((app, cid)) = conversation
+            && let Some(conversation) = self.world.views.get(app, cid)
+        {
+            for member in &conversation.members {
+                self.world.directory.with(app, &member.client, |sessions| {
+                    conns.extend(sessions.iter().map(|session| session.conn));
+                });
+            }
+        }
+        conns.into_iter().map(|conn| Mail::Close { conn, code: Code::Internal }).collect()
+    }
+
     /// Names a message's journey, and what became of it.
     fn note(&self, ask: &Ask, answer: Option<&Answer>, now: Millis) {
         let step = |what, mid| Step::new(now, what, "persist").conn(ask.conn).client(&ask.client).message(mid);
