@@ -295,6 +295,17 @@ fn one_apps_slow_hook_slows_nobody_else() {
 }
 
 #[test]
+fn a_resend_does_not_ask_again() {
+    let receiver = Receiver::agreeing();
+    let server = server(&receiver, BEFORE, "");
+    let (mut tom, _jerry, cid) = pair(&server);
+    let direct = DirectCommand { dt: some("token"), ..to(&cid, "once") };
+    let first = tom.try_send(direct.clone()).unwrap();
+    assert_eq!(tom.try_send(direct).unwrap(), first);
+    assert_eq!(receiver.calls().len(), 1);
+}
+
+#[test]
 fn after_a_message_its_hook_is_told_who_was_there() {
     let receiver = Receiver::start(|_| Reply::After(Duration::from_millis(700), Box::new(Reply::Status(500))));
     let server = server(&receiver, AFTER, "");
