@@ -488,6 +488,7 @@ impl<E: Event> Door<E> {
     pub fn offer_at(&self, event: E, at: u64) -> Result<(), (E, Refusal)> {
         let core = &*self.core;
         let stage = &core.stages[self.stage];
+        let key = stage.module.key(&event); // before room is taken: it is the user's code and may panic
         let mut got = stage.queue.room.reserve(1, 1);
         if got == 0 && stage.knobs.policy() == Policy::DropOldest {
             core.drop_oldest(self.stage, 1);
@@ -500,7 +501,7 @@ impl<E: Event> Door<E> {
         // Looked at after the room was taken: a drain that saw no room used is seen here.
         let result = match core.draining.load(SeqCst) {
             true => Err((event, Refusal::Draining)),
-            false => self.push(event, at, stage.knobs.share.load(SeqCst)),
+            false => self.push(key, event, at, stage.knobs.share.load(SeqCst)),
         };
         if result.is_err() {
             core.free(Target::Stage(self.stage), 1, None);
@@ -512,13 +513,14 @@ impl<E: Event> Door<E> {
     /// Hands an event in whatever the bound, the share of its key and draining say. For what must not be lost and is rare by
     /// nature, such as the news that a connection is gone.
     pub fn offer_always(&self, event: E) {
-        self.core.stages[self.stage].queue.room.force(1);
-        let _ = self.push(event, self.core.env.now(), usize::MAX);
-    }
-
-    fn push(&self, event: E, at: u64, share: usize) -> Result<(), (E, Refusal)> {
         let stage = &self.core.stages[self.stage];
         let key = stage.module.key(&event);
+        stage.queue.room.force(1);
+        let _ = self.push(key, event, self.core.env.now(), usize::MAX);
+    }
+
+    fn push(&self, key: u64, event: E, at: u64, share: usize) -> Result<(), (E, Refusal)> {
+        let stage = &self.core.stages[self.stage];
         let mut refused = Vec::new();
         if stage.queue.push(std::iter::once((key, event)), at, share, &mut refused) {
             self.core.pools[stage.pool].parking.wake_one();

@@ -1,9 +1,9 @@
 //! A simulated run: one thread, a seeded schedule and a virtual clock drive the very workers, lanes and queues that real
 //! threads drive. A run is told by its seed alone, so every failure can be played again.
 //!
-//! Workers take turns at random, between finding a batch and working on it as well; what happens outside (a commit, a
-//! call) is given to [`Outside`] and completes when the virtual clock gets there, which it also does at random. Time moves
-//! by itself only when nobody has anything to do.
+//! Workers take turns at random, within a batch as well: between taking it, working on it, sending on what it emitted and
+//! giving its lanes back. What happens outside (a commit, a call) is given to [`Outside`] and completes when the virtual
+//! clock gets there, which it also does at random. Time moves by itself only when nobody has anything to do.
 
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};

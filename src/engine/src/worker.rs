@@ -29,12 +29,22 @@ pub(crate) struct Worker<E: Event> {
     pub sleeper: Arc<Sleeper>,
     /// By the stage's place in the pool; made when first needed.
     kits: Vec<Option<Kit<E>>>,
-    /// The batch that was taken and not yet run, by the stage's place in the pool.
-    busy: Option<usize>,
+    /// How far it is with the batch that it has.
+    busy: Option<Busy>,
     task: Task<E>,
     searches: u32,
     /// Counted as a searcher, see `parking.rs`.
     searching: bool,
+}
+
+/// A batch's life. The steps are apart so that the simulated run can let others in between.
+enum Busy {
+    /// Taken, for the stage at this place in the pool.
+    Taken(usize),
+    /// Run; it ended at this time, and what it emitted has not left.
+    Run(u64),
+    /// What it emitted has left; the lanes are still the worker's.
+    Sent,
 }
 
 /// A worker's things for one stage.
@@ -62,12 +72,26 @@ impl<E: Event> Worker<E> {
         Worker { core, pool, number, sleeper, kits, busy: None, task: Task::new(), searches: 0, searching: false }
     }
 
-    /// Does one thing: finds a batch, or works on the one that was found.
+    /// Does one thing: finds a batch, or goes on with the one that it has.
     pub fn step(&mut self) -> Step {
-        if let Some(place) = self.busy.take() {
-            self.work(place);
-            return Step::Again;
-        }
+        let core = self.core.clone();
+        let stage = &core.stages[self.task.stage];
+        self.busy = match self.busy.take() {
+            Some(Busy::Taken(place)) => Some(Busy::Run(self.run(&core, stage, place))),
+            Some(Busy::Run(end)) => {
+                self.flush(&core, stage, end);
+                Some(Busy::Sent)
+            }
+            Some(Busy::Sent) => {
+                settle(&core, stage, &mut self.task, self.pool);
+                return Step::Again;
+            }
+            None => return self.look_around(),
+        };
+        Step::Again
+    }
+
+    fn look_around(&mut self) -> Step {
         if self.must_go() {
             return Step::Gone;
         }
@@ -138,10 +162,11 @@ impl<E: Event> Worker<E> {
         let count = self.kits.len();
         self.searches = self.searches.wrapping_add(1);
         let upstream_first = self.searches.is_multiple_of(UPSTREAM_FIRST);
-        self.busy = (0..count)
+        let found = (0..count)
             .map(|i| if upstream_first { count - 1 - i } else { i })
             .find(|place| self.take(self.core.pools[self.pool].stages[*place]));
-        self.busy.is_some()
+        self.busy = found.map(Busy::Taken);
+        found.is_some()
     }
 
     /// Wakes another when there is more to do than was taken.
@@ -189,9 +214,8 @@ impl<E: Event> Worker<E> {
         true
     }
 
-    fn work(&mut self, place: usize) {
-        let core = self.core.clone();
-        let stage = &core.stages[self.task.stage];
+    /// Runs the batch, and returns when it ended.
+    fn run(&mut self, core: &Core<E>, stage: &StageCore<E>, place: usize) -> u64 {
         let task = &mut self.task;
         task.now = core.env.now();
         task.open(stage.outputs.len());
@@ -201,21 +225,20 @@ impl<E: Event> Worker<E> {
                 stage: stage.module.worker(),
                 recorder: stage.metrics.recorder(core.env.now()),
             });
-            let mut batch = Batch { core: &core, stage, task: &mut *task };
+            let mut batch = Batch { core, stage, task: &mut *task };
             let ran = catch_unwind(AssertUnwindSafe(|| {
                 kit.stage.run(&mut batch);
                 batch.finish_item();
             }));
             if ran.is_err() {
                 kit.stage = stage.module.worker();
-                fail(&core, stage, task, finished);
+                fail(core, stage, task, finished);
             }
         }
         let end = core.env.now();
         // Before anything leaves: whoever sees an event come out finds its marks and figures there.
         self.note(place, stage, end);
-        self.flush(&core, stage, end);
-        settle(&core, stage, &mut self.task, self.pool);
+        end
     }
 
     /// Pushes what was kept back and what was emitted, and gives back the room that was not used.
