@@ -42,7 +42,8 @@ struct World {
     panics: bool,
     failed: Mutex<HashSet<(u64, u64)>>,
     refused_stock: AtomicUsize,
-    /// By stage: the orders that are inside or on their way there, counted from outside.
+    /// Orders that the books have, or that were lost on the way into them.
+    booked: Mutex<HashSet<(u64, u64)>>,
     late: AtomicUsize,
     resumed: AtomicUsize,
 }
@@ -53,6 +54,9 @@ impl World {
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (z ^ (z >> 31)) % n
+    }
+    fn book(&self, order: (u64, u64)) {
+        assert!(self.booked.lock().unwrap().insert(order), "{order:?} was booked twice");
     }
     fn delay(&self) -> Duration {
         Duration::from_micros(self.below(400))
@@ -71,9 +75,11 @@ impl Supervisor<Order> for World {
         }
     }
     fn failed(&self, stub: (u64, u64), stage: &str) {
-        // A question that fails drops its ticket, so that the order itself comes back.
-        if stage != "stock" {
-            assert!(self.failed.lock().unwrap().insert(stub), "{stub:?} failed twice");
+        match stage {
+            // A question that fails drops its ticket, so that the order itself comes back.
+            "stock" => {}
+            "books" => self.book(stub),
+            _ => assert!(self.failed.lock().unwrap().insert(stub), "{stub:?} failed twice"),
         }
     }
 }
@@ -125,6 +131,7 @@ impl Clerk {
 impl Stage<Order> for Clerk {
     fn run(&mut self, batch: &mut Batch<'_, Order>) {
         let deadline = Duration::from_micros(300 + self.world.below(300));
+        let mut booked = Vec::new();
         let mut left = usize::MAX;
         if self.world.below(10) == 0 {
             left = self.world.below(4) as usize; // leaves the rest for another time
@@ -152,11 +159,18 @@ impl Stage<Order> for Clerk {
                 }
                 ("mixed", event) if new && self.world.below(4) == 0 => self.ask_outside(batch.overlap(event, deadline)),
                 ("mixed", event) if self.world.below(6) == 0 => self.ask_outside(batch.hold(event, deadline)),
+                ("mixed", Order::Line { key, n }) => {
+                    batch.emit(0, Order::Line { key, n });
+                    batch.emit(1, Order::Line { key, n });
+                }
+                // Booked only when its batch does not panic any more: here, where nothing follows.
+                ("books", event) => booked.push(event.id()),
                 ("stock", Order::Stock { ticket, .. }) => self.ask_outside_for(ticket),
                 (_, event) => batch.emit(0, event),
             }
             self.maybe_panic();
         }
+        booked.into_iter().for_each(|order| self.world.book(order));
     }
 }
 
@@ -174,6 +188,10 @@ const NEXT: &[Output] = &[Output { name: "next", kind: OutputKind::Stage, most: 
 const ASKS: &[Output] = &[
     Output { name: "next", kind: OutputKind::Stage, most: 1 },
     Output { name: "stock", kind: OutputKind::Side, most: 1 },
+];
+const BOOKS: &[Output] = &[
+    Output { name: "next", kind: OutputKind::Stage, most: 1 },
+    Output { name: "books", kind: OutputKind::Stage, most: 1 },
 ];
 const END: &[Output] = &[Output { name: "end", kind: OutputKind::Sink("end"), most: 1 }];
 const NOTHING: &[Output] = &[];
@@ -232,8 +250,9 @@ fn topology(sim: &mut Sim<Order>) -> Topology {
         StageSettings::new("in").to("next", "hold"),
         StageSettings::new("hold").to("next", "overlap"),
         StageSettings::new("overlap").to("next", "mixed").to("stock", "stock"),
-        StageSettings::new("mixed").to("next", "out"),
+        StageSettings::new("mixed").to("next", "out").to("books", "books"),
         StageSettings::new("out"),
+        StageSettings::new("books"),
         StageSettings::new("stock"),
     ];
     let layout = sim.random(3);
@@ -300,6 +319,7 @@ fn simulate(seed: u64, sum: &mut Sum) {
         panics: seed.is_multiple_of(2),
         failed: Mutex::default(),
         refused_stock: AtomicUsize::new(0),
+        booked: Mutex::default(),
         late: AtomicUsize::new(0),
         resumed: AtomicUsize::new(0),
     });
@@ -310,8 +330,15 @@ fn simulate(seed: u64, sum: &mut Sum) {
         got: Mutex::default(),
         wake: Mutex::default(),
     });
-    let kinds: [(&'static str, &'static [Output]); 6] =
-        [("in", NEXT), ("hold", NEXT), ("overlap", ASKS), ("mixed", NEXT), ("out", END), ("stock", NOTHING)];
+    let kinds: [(&'static str, &'static [Output]); 7] = [
+        ("in", NEXT),
+        ("hold", NEXT),
+        ("overlap", ASKS),
+        ("mixed", BOOKS),
+        ("out", END),
+        ("books", NOTHING),
+        ("stock", NOTHING),
+    ];
     let modules: Modules<Order> = kinds
         .into_iter()
         .map(|(name, outputs)| {
@@ -389,6 +416,8 @@ fn simulate(seed: u64, sum: &mut Sum) {
         *next += 1;
     }
     assert_eq!(came.len() + failed.len(), offered as usize);
+    let booked = world.booked.lock().unwrap();
+    assert!(came.iter().all(|order| booked.contains(order)), "what went out is in the books");
     sum.came += came.len();
     sum.failed += failed.len();
     sum.refused_stock += world.refused_stock.load(SeqCst);
