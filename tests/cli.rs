@@ -169,6 +169,18 @@ fn the_admin_side_stays_on_this_machine() {
 }
 
 #[test]
+fn a_folder_of_others_is_left_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("letter.txt"), "dear").unwrap();
+    let (_file, path) = file(&listen(&format!("127.0.0.1:{}", free_port())));
+    let output = run(&["run", "--config", &path, "--data", folder.path().to_str().unwrap()]);
+    assert_eq!(code(&output), 1, "{output:?}");
+    assert!(err(&output).contains("no data folder of Tidegate's"), "{}", err(&output));
+    let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(files, ["letter.txt"]);
+}
+
+#[test]
 fn a_folder_in_use_is_refused_and_its_user_not_disturbed() {
     let server = Server::start();
     let (_file, path) = file(&listen(&format!("127.0.0.1:{}", free_port())));

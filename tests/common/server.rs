@@ -30,6 +30,8 @@ pub struct Setup {
     pub listen: &'static str,
     /// Tables: apps, stages, pools and the like.
     pub tables: String,
+    /// What a shell does before it becomes the server, at the first start only: limits and the like.
+    pub first: &'static str,
 }
 
 pub struct Server {
@@ -37,6 +39,7 @@ pub struct Server {
     folder: TempDir,
     ports: [u16; 3],
     starts: u32,
+    first: &'static str,
 }
 
 impl Server {
@@ -52,7 +55,8 @@ impl Server {
 
     pub fn launch(setup: Setup) -> Server {
         let folder = TempDir::new().unwrap();
-        let mut server = Server { child: None, folder, ports: [free_port(), free_port(), free_port()], starts: 0 };
+        let ports = [free_port(), free_port(), free_port()];
+        let mut server = Server { child: None, folder, ports, starts: 0, first: setup.first };
         let config = format!(
             "[listen]\nhttp = \"{}\"\ntcp = \"{}\"\nadmin = \"{}\"\n{}\n\n{}\n",
             server.http(),
@@ -145,7 +149,17 @@ impl Server {
     fn up(&mut self) {
         self.starts += 1;
         let output = File::create(self.output()).unwrap();
-        let child = tidegate()
+        let mut program = match self.first {
+            "" => tidegate(),
+            before => {
+                let mut shell = Command::new("sh");
+                let server = env!("CARGO_BIN_EXE_tidegate");
+                shell.args(["-c", &format!("{before}; exec \"$0\" \"$@\""), server]);
+                shell
+            }
+        };
+        self.first = "";
+        let child = program
             .args(["run", "--config"])
             .arg(self.config())
             .arg("--data")
