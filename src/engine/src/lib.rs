@@ -13,9 +13,12 @@
 mod api;
 mod batch;
 mod blocked;
+mod build;
+mod check;
 mod controller;
 mod core;
 mod deadlines;
+mod door;
 mod env;
 mod journey;
 mod lane;
@@ -35,9 +38,10 @@ mod worker;
 
 pub use api::{Event, Item, Late, Module, Modules, Output, OutputKind, Refusal, Sink, Sinks, Stage, Supervisor};
 pub use batch::Batch;
+pub use door::Door;
 pub use env::Env;
 pub use journey::{Journey, Mark};
-pub use pipeline::{Door, Pipeline, PoolPatch, StagePatch};
+pub use pipeline::{Pipeline, PoolPatch, StagePatch};
 pub use report::{Blocked, Percentiles, PoolReport, StageReport, Totals, WAIT_BUCKETS_NS};
 
 pub use sim::{Outside, Sim};

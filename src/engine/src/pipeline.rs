@@ -1,33 +1,28 @@
-//! A pipeline from outside: built from a topology, started, fed through doors, watched, changed, drained.
+//! A pipeline from outside: started, watched, changed, drained, stopped. How it is built is in `build.rs`.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use crate::controller::{Controller, admits};
-use crate::core::{Binding, Core, Knobs, Pool, SinkCore, StageCore, Target};
+use crate::build::share;
+use crate::core::{Core, Pool, StageCore, Target};
 use crate::report::{Blocked, PoolReport, StageReport};
-use crate::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use crate::sync::atomic::Ordering::SeqCst;
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Mutex, lock};
-use crate::threads::{Alarm, staff};
-use crate::topology::NONE;
-use crate::{
-    Env, Event, Modules, OutputKind, Place, Policy, PoolSettings, Problem, Refusal, Sinks, StageSettings, Supervisor,
-    Topology,
-};
+use crate::threads::staff;
+use crate::{Door, Event, Modules, Place, Policy, PoolSettings, Problem, StageSettings, Topology};
 
 /// A running pipeline. Dropping it stops it.
 pub struct Pipeline<E: Event> {
     pub(crate) core: Arc<Core<E>>,
-    modules: Modules<E>,
-    entries: Vec<String>,
-    threads: Mutex<Threads>,
+    pub(crate) modules: Modules<E>,
+    pub(crate) entries: Vec<String>,
+    pub(crate) threads: Mutex<Threads>,
 }
 
 #[derive(Default)]
-struct Threads {
+pub(crate) struct Threads {
     started: bool,
     all: Vec<JoinHandle<()>>,
 }
@@ -57,81 +52,6 @@ pub struct PoolPatch {
 }
 
 impl<E: Event> Pipeline<E> {
-    /// Builds a pipeline without starting it, or says everything that is wrong. `entries` are the stages that have doors.
-    pub fn build(
-        topology: Topology,
-        modules: Modules<E>,
-        sinks: Sinks<E>,
-        supervisor: Arc<dyn Supervisor<E>>,
-        entries: &[&str],
-        env: Env,
-    ) -> Result<Pipeline<E>, Vec<Problem>> {
-        let mut problems = topology.check(&modules, entries);
-        problems.extend(missing_sinks(&topology, &modules, &sinks));
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let core = Arc::new_cyclic(|me| {
-            let mut stages = Vec::new();
-            let mut pools: Vec<Pool> = Vec::new();
-            let mut ends: Vec<SinkCore<E>> = Vec::new();
-            for pool in &topology.pools {
-                let spin = pool.spin.as_nanos() as u64;
-                pools.push(Pool::new(pool.name.as_str().into(), pool.workers, spin));
-            }
-            for settings in &topology.stages {
-                let pool = pools.iter().position(|pool| *pool.name == *settings.pool_name()).unwrap_or_else(|| {
-                    pools.push(Pool::new(settings.name.as_str().into(), settings.workers, 0));
-                    pools.len() - 1
-                });
-                let module = modules[&settings.module].clone();
-                let outputs = module.outputs().iter().map(|output| {
-                    let to = match output.kind {
-                        OutputKind::Sink(name) => Target::Sink(sink(&mut ends, name, &sinks)),
-                        _ => bound_to(&topology, settings, output.name),
-                    };
-                    (*output, to)
-                });
-                let outputs = Binding::join(outputs);
-                let share = share(settings, module.sheddable());
-                stages.push(StageCore::new(
-                    settings.name.as_str().into(),
-                    module,
-                    outputs,
-                    pool,
-                    settings.bound,
-                    Knobs::new(settings.workers, settings.batch, share, settings.window, settings.policy),
-                    Controller::new(settings.delay_target, settings.delay_interval),
-                    env.now(),
-                ));
-            }
-            wire(&mut stages, &mut pools, &mut ends, entries);
-            Core {
-                stages,
-                pools,
-                sinks: ends,
-                supervisor,
-                env,
-                topology: Mutex::new(topology),
-                draining: AtomicBool::new(false),
-                stopping: AtomicBool::new(false),
-                level: AtomicU64::new(0),
-                alarm: Alarm::new(),
-                me: me.clone(),
-            }
-        });
-        for (i, sink) in core.sinks.iter().enumerate() {
-            let core = Arc::downgrade(&core);
-            sink.sink.on_room(Arc::new(move || {
-                if let Some(core) = core.upgrade() {
-                    core.sink_has_room(i);
-                }
-            }));
-        }
-        let entries = entries.iter().map(|entry| (*entry).to_owned()).collect();
-        Ok(Pipeline { core, modules, entries, threads: Mutex::new(Threads::default()) })
-    }
-
     /// Starts the threads, named after their pools. A second call does nothing.
     pub fn start(&self) -> io::Result<()> {
         let mut threads = lock(&self.threads);
@@ -340,7 +260,7 @@ impl<E: Event> Pipeline<E> {
         true
     }
 
-    /// Closes all doors: offers come back with [`Refusal::Draining`]. What is inside goes on.
+    /// Closes all doors: offers come back with [`Refusal::Draining`](crate::Refusal::Draining). What is inside goes on.
     pub fn close(&self) {
         self.core.draining.store(true, SeqCst);
     }
@@ -379,159 +299,6 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(1));
 }
 
-fn unknown(place: Place, what: &str, name: &str) -> Problem {
+pub(crate) fn unknown(place: Place, what: &str, name: &str) -> Problem {
     Problem { place, reason: format!("there is no {what} {name:?}"), help: String::new() }
-}
-
-/// How many events of one key a stage takes.
-fn share(settings: &StageSettings, sheddable: bool) -> usize {
-    match sheddable && settings.key_share < 1.0 {
-        true => ((settings.bound as f64 * settings.key_share) as usize).max(1),
-        false => usize::MAX,
-    }
-}
-
-fn missing_sinks<E: Event>(topology: &Topology, modules: &Modules<E>, sinks: &Sinks<E>) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for stage in &topology.stages {
-        for output in modules.get(&stage.module).map_or(&[][..], |module| module.outputs()) {
-            if let OutputKind::Sink(name) = output.kind
-                && !sinks.contains_key(name)
-            {
-                let place = Place::Output { stage: stage.name.clone(), output: output.name.to_owned() };
-                problems.push(unknown(place, "sink", name));
-            }
-        }
-    }
-    problems
-}
-
-fn sink<E>(ends: &mut Vec<SinkCore<E>>, name: &str, sinks: &Sinks<E>) -> usize {
-    ends.iter().position(|end| end.name == name).unwrap_or_else(|| {
-        ends.push(SinkCore::new(name.to_owned(), sinks[name].clone(), Vec::new()));
-        ends.len() - 1
-    })
-}
-
-fn bound_to(topology: &Topology, settings: &StageSettings, output: &str) -> Target {
-    let bound = settings.to.iter().find(|(name, _)| name == output).map(|(_, to)| to.as_str());
-    match bound.filter(|to| *to != NONE).and_then(|to| topology.stages.iter().position(|stage| stage.name == to)) {
-        Some(to) => Target::Stage(to),
-        None => Target::Nothing,
-    }
-}
-
-/// Fills in what follows from the graph: who is woken when there is room, which stages the door listens to, and in which
-/// order a pool looks at its stages.
-fn wire<E: Event>(stages: &mut [StageCore<E>], pools: &mut [Pool], sinks: &mut [SinkCore<E>], entries: &[&str]) {
-    let mut edges = Vec::new();
-    for (from, stage) in stages.iter().enumerate() {
-        for binding in &stage.outputs {
-            match binding.to {
-                Target::Stage(to) => edges.push((from, to, binding.output.kind.is_line())),
-                Target::Sink(to) if !sinks[to].feeders.contains(&stage.pool) => sinks[to].feeders.push(stage.pool),
-                _ => {}
-            }
-        }
-    }
-    // How far downstream: the longest way over line edges, which have no cycles; a side stage comes after whoever asks it.
-    let mut far = vec![0; stages.len()];
-    for _ in 0..stages.len() {
-        edges.iter().filter(|(_, _, line)| *line).for_each(|(from, to, _)| far[*to] = far[*to].max(far[*from] + 1));
-    }
-    for (from, to, _) in edges.iter().filter(|(_, _, line)| !*line) {
-        if far[*to] == 0 {
-            far[*to] = far[*from] + 1;
-        }
-    }
-    for (from, to, line) in &edges {
-        let pool = stages[*from].pool;
-        if *line && !stages[*to].feeders.contains(&pool) {
-            stages[*to].feeders.push(pool);
-        }
-    }
-    for stage in stages.iter_mut() {
-        stage.on_line = entries.contains(&&*stage.name);
-    }
-    for _ in 0..stages.len() {
-        for (from, to, _) in edges.iter().filter(|(_, _, line)| *line) {
-            stages[*to].on_line |= stages[*from].on_line;
-        }
-    }
-    for (i, stage) in stages.iter().enumerate() {
-        pools[stage.pool].stages.push(i);
-    }
-    for pool in pools {
-        pool.stages.sort_by_key(|stage| std::cmp::Reverse(far[*stage]));
-    }
-}
-
-/// A way into a pipeline, for threads that never wait.
-pub struct Door<E: Event> {
-    core: Arc<Core<E>>,
-    stage: usize,
-}
-
-impl<E: Event> Clone for Door<E> {
-    fn clone(&self) -> Door<E> {
-        Door { core: self.core.clone(), stage: self.stage }
-    }
-}
-
-impl<E: Event> Door<E> {
-    /// Hands an event in, or gives it back at once with the reason.
-    pub fn offer(&self, event: E) -> Result<(), (E, Refusal)> {
-        self.offer_at(event, self.core.env.now())
-    }
-
-    /// As [`Door::offer`], with a time on the pipeline's clock that the caller has at hand: when the event's wait began.
-    pub fn offer_at(&self, event: E, at: u64) -> Result<(), (E, Refusal)> {
-        let core = &*self.core;
-        let stage = &core.stages[self.stage];
-        let key = stage.module.key(&event); // before room is taken: it is the user's code and may panic
-        let mut got = stage.queue.room.reserve(1, 1);
-        if got == 0 && stage.knobs.policy() == Policy::DropOldest {
-            core.drop_oldest(self.stage, 1);
-            got = stage.queue.room.reserve(1, 1);
-        }
-        if got == 0 {
-            stage.metrics.refused(1);
-            return Err((event, Refusal::Full));
-        }
-        // Looked at after the room was taken: a drain that saw no room used is seen here.
-        let result = match core.draining.load(SeqCst) {
-            true => Err((event, Refusal::Draining)),
-            false => self.push(key, event, at, stage.knobs.share.load(SeqCst)),
-        };
-        if result.is_err() {
-            core.free(Target::Stage(self.stage), 1, None);
-            stage.metrics.refused(1);
-        }
-        result
-    }
-
-    /// Hands an event in whatever the bound, the share of its key and draining say. For what must not be lost and is rare by
-    /// nature, such as the news that a connection is gone.
-    pub fn offer_always(&self, event: E) {
-        let stage = &self.core.stages[self.stage];
-        let key = stage.module.key(&event);
-        stage.queue.room.force(1);
-        let _ = self.push(key, event, self.core.env.now(), usize::MAX);
-    }
-
-    fn push(&self, key: u64, event: E, at: u64, share: usize) -> Result<(), (E, Refusal)> {
-        let stage = &self.core.stages[self.stage];
-        let mut refused = Vec::new();
-        if stage.queue.push(std::iter::once((key, event)), at, share, &mut refused) {
-            self.core.pools[stage.pool].parking.wake_one();
-        }
-        refused.pop().map_or(Ok(()), Err)
-    }
-
-    /// Whether somebody of `class` may come in now: 0 is for what frees resources and is refused last, 3 for what is lost
-    /// lightly and is refused first. Within a class it depends on `who`, so that a user is wholly in or wholly out. Waits
-    /// for nobody; ask before spending anything on an event.
-    pub fn admit(&self, class: u8, who: u64) -> bool {
-        admits(self.core.level.load(SeqCst), class, who)
-    }
 }

@@ -1,0 +1,173 @@
+//! From a topology to the parts that run: names become numbers, and what follows from the graph is worked out once.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crate::controller::Controller;
+use crate::core::{Binding, Core, Knobs, Pool, SinkCore, StageCore, Target};
+use crate::pipeline::{Threads, unknown};
+use crate::sync::Mutex;
+use crate::sync::atomic::AtomicBool;
+use crate::threads::Alarm;
+use crate::topology::NONE;
+use crate::{Env, Event, Modules, OutputKind, Pipeline, Place, Problem, Sinks, StageSettings, Supervisor, Topology};
+
+impl<E: Event> Pipeline<E> {
+    /// Builds a pipeline without starting it, or says everything that is wrong. `entries` are the stages that have doors.
+    pub fn build(
+        topology: Topology,
+        modules: Modules<E>,
+        sinks: Sinks<E>,
+        supervisor: Arc<dyn Supervisor<E>>,
+        entries: &[&str],
+        env: Env,
+    ) -> Result<Pipeline<E>, Vec<Problem>> {
+        let mut problems = topology.check(&modules, entries);
+        problems.extend(missing_sinks(&topology, &modules, &sinks));
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let core = Arc::new_cyclic(|me| {
+            let mut stages = Vec::new();
+            let mut pools: Vec<Pool> = Vec::new();
+            let mut ends: Vec<SinkCore<E>> = Vec::new();
+            for pool in &topology.pools {
+                let spin = pool.spin.as_nanos() as u64;
+                pools.push(Pool::new(pool.name.as_str().into(), pool.workers, spin));
+            }
+            for settings in &topology.stages {
+                let pool = pools.iter().position(|pool| *pool.name == *settings.pool_name()).unwrap_or_else(|| {
+                    pools.push(Pool::new(settings.name.as_str().into(), settings.workers, 0));
+                    pools.len() - 1
+                });
+                let module = modules[&settings.module].clone();
+                let outputs = module.outputs().iter().map(|output| {
+                    let to = match output.kind {
+                        OutputKind::Sink(name) => Target::Sink(sink(&mut ends, name, &sinks)),
+                        _ => bound_to(&topology, settings, output.name),
+                    };
+                    (*output, to)
+                });
+                let outputs = Binding::join(outputs);
+                let share = share(settings, module.sheddable());
+                stages.push(StageCore::new(
+                    settings.name.as_str().into(),
+                    module,
+                    outputs,
+                    pool,
+                    settings.bound,
+                    Knobs::new(settings.workers, settings.batch, share, settings.window, settings.policy),
+                    Controller::new(settings.delay_target, settings.delay_interval),
+                    env.now(),
+                ));
+            }
+            wire(&mut stages, &mut pools, &mut ends, entries);
+            Core {
+                stages,
+                pools,
+                sinks: ends,
+                supervisor,
+                env,
+                topology: Mutex::new(topology),
+                draining: AtomicBool::new(false),
+                stopping: AtomicBool::new(false),
+                level: AtomicU64::new(0),
+                alarm: Alarm::new(),
+                me: me.clone(),
+            }
+        });
+        for (i, sink) in core.sinks.iter().enumerate() {
+            let core = Arc::downgrade(&core);
+            sink.sink.on_room(Arc::new(move || {
+                if let Some(core) = core.upgrade() {
+                    core.sink_has_room(i);
+                }
+            }));
+        }
+        let entries = entries.iter().map(|entry| (*entry).to_owned()).collect();
+        Ok(Pipeline { core, modules, entries, threads: Mutex::new(Threads::default()) })
+    }
+}
+
+/// How many events of one key a stage takes.
+pub(crate) fn share(settings: &StageSettings, sheddable: bool) -> usize {
+    match sheddable && settings.key_share < 1.0 {
+        true => ((settings.bound as f64 * settings.key_share) as usize).max(1),
+        false => usize::MAX,
+    }
+}
+
+fn missing_sinks<E: Event>(topology: &Topology, modules: &Modules<E>, sinks: &Sinks<E>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for stage in &topology.stages {
+        for output in modules.get(&stage.module).map_or(&[][..], |module| module.outputs()) {
+            if let OutputKind::Sink(name) = output.kind
+                && !sinks.contains_key(name)
+            {
+                let place = Place::Output { stage: stage.name.clone(), output: output.name.to_owned() };
+                problems.push(unknown(place, "sink", name));
+            }
+        }
+    }
+    problems
+}
+
+fn sink<E>(ends: &mut Vec<SinkCore<E>>, name: &str, sinks: &Sinks<E>) -> usize {
+    ends.iter().position(|end| end.name == name).unwrap_or_else(|| {
+        ends.push(SinkCore::new(name.to_owned(), sinks[name].clone(), Vec::new()));
+        ends.len() - 1
+    })
+}
+
+fn bound_to(topology: &Topology, settings: &StageSettings, output: &str) -> Target {
+    let bound = settings.to.iter().find(|(name, _)| name == output).map(|(_, to)| to.as_str());
+    match bound.filter(|to| *to != NONE).and_then(|to| topology.stages.iter().position(|stage| stage.name == to)) {
+        Some(to) => Target::Stage(to),
+        None => Target::Nothing,
+    }
+}
+
+/// Fills in what follows from the graph: who is woken when there is room, which stages the door listens to, and in which
+/// order a pool looks at its stages.
+fn wire<E: Event>(stages: &mut [StageCore<E>], pools: &mut [Pool], sinks: &mut [SinkCore<E>], entries: &[&str]) {
+    let mut edges = Vec::new();
+    for (from, stage) in stages.iter().enumerate() {
+        for binding in &stage.outputs {
+            match binding.to {
+                Target::Stage(to) => edges.push((from, to, binding.output.kind.is_line())),
+                Target::Sink(to) if !sinks[to].feeders.contains(&stage.pool) => sinks[to].feeders.push(stage.pool),
+                _ => {}
+            }
+        }
+    }
+    // How far downstream: the longest way over line edges, which have no cycles; a side stage comes after whoever asks it.
+    let mut far = vec![0; stages.len()];
+    for _ in 0..stages.len() {
+        edges.iter().filter(|(_, _, line)| *line).for_each(|(from, to, _)| far[*to] = far[*to].max(far[*from] + 1));
+    }
+    for (from, to, _) in edges.iter().filter(|(_, _, line)| !*line) {
+        if far[*to] == 0 {
+            far[*to] = far[*from] + 1;
+        }
+    }
+    for (from, to, line) in &edges {
+        let pool = stages[*from].pool;
+        if *line && !stages[*to].feeders.contains(&pool) {
+            stages[*to].feeders.push(pool);
+        }
+    }
+    for stage in stages.iter_mut() {
+        stage.on_line = entries.contains(&&*stage.name);
+    }
+    for _ in 0..stages.len() {
+        for (from, to, _) in edges.iter().filter(|(_, _, line)| *line) {
+            stages[*to].on_line |= stages[*from].on_line;
+        }
+    }
+    for (i, stage) in stages.iter().enumerate() {
+        pools[stage.pool].stages.push(i);
+    }
+    for pool in pools {
+        pool.stages.sort_by_key(|stage| std::cmp::Reverse(far[*stage]));
+    }
+}
