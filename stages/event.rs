@@ -95,11 +95,25 @@ pub enum Saying {
     Closed {
         code: u16,
     },
+    /// A session whose gate is shut: now it may be found.
+    Entering(Box<Entrance>),
     /// A session that has ended, and waits for its commands in flight; `still`: one that is open.
     Closing {
         ask: Ask,
         still: Option<ClientId>,
     },
+}
+
+/// A log-in that passed its checks.
+#[derive(Debug)]
+pub struct Entrance {
+    pub ask: Ask,
+    pub tag: Option<Box<str>>,
+    pub device: Option<Box<str>>,
+    /// The token by which it came.
+    pub shown: Option<[u8; 16]>,
+    pub reopen: bool,
+    pub last_unread: Option<Millis>,
 }
 
 /// Whom to answer, and what is given back when that is done.
@@ -351,8 +365,14 @@ impl Event {
     pub fn asker(&self) -> Option<Whom> {
         let (ask, is_send) = match self {
             Event::Asked(asked) => {
-                let Saying::Request { request, .. } = &asked.what else { return None };
-                return Some(Whom::of(asked.conn, request));
+                return match &asked.what {
+                    Saying::Request { request, .. } => Some(Whom::of(asked.conn, request)),
+                    Saying::Entering(entering) => {
+                        let Ask { conn, client, i, .. } = &entering.ask;
+                        Some(Whom { conn: *conn, client: Some(client.clone()), i: *i, form: FailureForm::Error })
+                    }
+                    _ => None,
+                };
             }
             Event::Task(task) => (&task.ask, matches!(task.what, Work::Command(Command::Send(_)) | Work::Message(_))),
             Event::Write(write) => (&write.ask, matches!(write.operation, Operation::Append { .. })),

@@ -61,6 +61,7 @@ impl Stage<Event> for Worker {
             match what {
                 Saying::Opened(origin) => self.0.connections.opened(conn, origin),
                 Saying::Closed { code } => self.closed(conn, code),
+                Saying::Entering(entering) => self.enter(*entering, batch),
                 Saying::Closing { ask, still } => self.closed_session(&ask, still, batch),
                 Saying::Request { request, received_ns, held, journey } => {
                     self.request(Incoming { conn, request, received_ns, held, journey }, batch);

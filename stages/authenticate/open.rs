@@ -1,6 +1,7 @@
 //! session/open: who comes in, in whose place, and what they get (wire.md 3.1.1, 3.1.2).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_domain::command::{Command, Open};
 use tidegate_domain::directory::SessionEntry;
@@ -13,13 +14,17 @@ use tidegate_domain::token::{self, Refused, TOKEN_TTL_S, Token};
 use tidegate_engine::Batch;
 
 use super::{Incoming, NET, NEXT, Worker};
-use crate::event::{Ask, Event, Memory, Snapshot, Task, Work};
-use crate::mail::{Class, Deliver, Mail, Recipient};
+use crate::event::{self, Ask, Asked, Entrance, Event, Memory, Saying, Snapshot, Task, Work};
+use crate::mail::{Class, Deliver, Lift, Mail, Recipient};
 use crate::shared::connections::Session;
 use crate::shared::traces::Step;
 
-/// Sessions that one log-in can put an end to with a word; the output's room is reserved for so many.
-const MOST_KICKED: usize = 3;
+/// Ended tokens that one log-in has written down; the output's room is reserved for so many. (More than one session of a
+/// client and tag there can hardly be.)
+const MOST_REMEMBERED: usize = 2;
+
+/// Only in case the turn after this one never comes.
+const ENTER_TIME: Duration = Duration::from_secs(10);
 
 impl Worker {
     pub(super) fn open(&self, incoming: Incoming, batch: &mut Batch<'_, Event>) {
@@ -28,7 +33,7 @@ impl Worker {
         let now = self.0.now();
         let admitted = self.admit(&incoming, open, now, batch);
         match admitted {
-            Ok(entered) => self.enter(entered, open, &incoming, now, batch),
+            Ok(entering) => self.begin(entering, batch),
             Err(failure) => {
                 self.0.traces.note(|| {
                     let step = Step::new(now, "refused", "authenticate").conn(conn).code(failure.code.number());
@@ -57,22 +62,23 @@ impl Worker {
         open: &Open,
         now: Millis,
         batch: &mut Batch<'_, Event>,
-    ) -> Result<Entered, Failure> {
+    ) -> Result<Entrance, Failure> {
         let shown = open.token.as_deref().map(|text| token::open(text, &self.0.tokens.key, now));
         let app = self.app_of(incoming, shown.as_ref())?;
         let client = login::client_of(incoming.request.peer.as_ref(), self.0.random())?;
-        let mut entered = Entered {
-            app,
-            client,
+        let mut entered = Entrance {
+            ask: self.ask_of(incoming, app, client),
             tag: login::tag_of(open.tag.as_deref())?,
             device: login::device_of(open.device.as_deref())?,
             shown: None,
+            reopen: open.reopen,
+            last_unread: open.last_unread,
         };
         match shown {
             Some(shown) => {
                 let id = &self.0.apps.get(app).id;
                 let token = match shown {
-                    Ok(token) if token.client == entered.client && token.app == *id => token,
+                    Ok(token) if token.client == entered.ask.client && token.app == *id => token,
                     _ => return Err(Code::SessionTokenExpired.into()),
                 };
                 if self.0.tokens.is_revoked(&token.id) {
@@ -84,8 +90,7 @@ impl Worker {
                 entered.device = token.device.or(entered.device);
             }
             None => {
-                let ask = self.ask_of(incoming, app, entered.client.clone());
-                self.signed(&ask, Action::Login, open.signature.as_ref(), batch)?;
+                self.signed(&entered.ask, Action::Login, open.signature.as_ref(), batch)?;
             }
         }
         Ok(entered)
@@ -134,66 +139,91 @@ impl Worker {
         }
     }
 
-    fn enter(&self, entered: Entered, open: &Open, incoming: &Incoming, now: Millis, batch: &mut Batch<'_, Event>) {
-        let conn = incoming.conn;
-        let ask = self.ask_of(incoming, entered.app, entered.client.clone());
+    /// The session's gate is shut before anybody can find the session, so that nothing is delivered past it: what this
+    /// turn emits is with the reactor when the next one begins.
+    fn begin(&self, entering: Entrance, batch: &mut Batch<'_, Event>) {
+        let session = entering.ask.session();
+        if self.0.connections.is_open(session.conn, &session.client) {
+            return self.enter(entering, batch);
+        }
+        let conn = session.conn;
+        let what = Saying::Entering(Box::new(entering));
+        let ticket = batch.hold(Event::Asked(Box::new(Asked { conn, what })), ENTER_TIME);
+        batch.emit(NET, Event::Mail(Mail::Entered(session)));
+        ticket.resume(event::Answer::Done);
+    }
+
+    pub(super) fn enter(&self, entering: Entrance, batch: &mut Batch<'_, Event>) {
+        let Entrance { ask, tag, device, shown, reopen, last_unread } = entering;
+        let (app, conn, session, now) = (ask.app, ask.conn, ask.session(), self.0.now());
         // Coming back by a token keeps it: JavaScript shows the same one each time.
-        let id = entered.shown.unwrap_or_else(|| self.0.random());
+        let id = shown.unwrap_or_else(|| self.0.random());
         let expires = now + Millis::from(TOKEN_TTL_S) * 1000;
         let sealed = token::seal(
             &Token {
-                app: self.0.apps.get(entered.app).id.clone(),
-                client: entered.client.clone(),
-                device: entered.device.clone(),
-                tag: entered.tag.clone(),
+                app: self.0.apps.get(app).id.clone(),
+                client: session.client.clone(),
+                device: device.clone(),
+                tag: tag.clone(),
                 expires,
                 id,
             },
             &self.0.tokens.key,
         );
-        let entry = SessionEntry { conn, tag: entered.tag, device: entered.device, token: id };
-        let new = Entering { entry, reopen: open.reopen, shown: entered.shown };
+        let new = Entering { entry: SessionEntry { conn, tag, device, token: id }, reopen, shown };
         let most = self.0.sessions_per_client;
-        let admission =
-            self.0.directory.change(entered.app, &entered.client, |sessions| login::enter(sessions, new, most));
+        let admission = self.0.directory.change(app, &session.client, |sessions| login::enter(sessions, new, most));
         let admission = match admission {
             Ok(admission) => admission,
-            Err(failure) => return self.answer_or_error(&ask, Answer::Failed(failure), batch),
+            Err(failure) => return self.stays_out(&ask, failure, batch),
         };
-        self.0.connections.with(conn, |connection| {
-            connection.app = Some(entered.app);
-            if !connection.sessions.iter().any(|session| session.client == entered.client) {
-                connection.sessions.push(Session { client: entered.client.clone(), busy: Arc::default() });
+        let offline_pushed = self.0.connections.with(conn, |connection| {
+            connection.app = Some(app);
+            if !connection.sessions.iter().any(|open| open.client == session.client) {
+                connection.sessions.push(Session { client: session.client.clone(), busy: Arc::default() });
             }
+            connection.origin.offline_pushed
         });
-        self.0.traces.note(|| Step::new(now, "opened", "authenticate").conn(conn).client(&entered.client));
-        let session = ask.session();
+        self.0.traces.note(|| Step::new(now, "opened", "authenticate").conn(conn).client(&session.client));
         let again = admission.replaced.iter().any(|old| old.conn == conn);
         self.answer_or_error(&ask, Answer::Opened { token: sealed.into(), ttl_s: TOKEN_TTL_S }, batch);
-        if !again {
-            batch.emit(NET, Event::Mail(Mail::Entered(session.clone())));
-        }
         for old in admission.replaced.iter().filter(|old| old.conn != conn) {
-            self.0.connections.end_session(old.conn, &entered.client);
+            self.0.connections.end_session(old.conn, &session.client);
+            let old = Recipient { conn: old.conn, client: session.client.clone() };
+            self.0.rooms.gone(app, &old, Some(now));
         }
-        for old in admission.kicked.iter().take(MOST_KICKED) {
-            self.kick(entered.app, &entered.client, old.conn, now, batch);
+        if !admission.kicked.is_empty() {
+            let kicks = admission.kicked.iter().map(|old| self.kick(app, &session.client, old.conn, now));
+            batch.emit(NET, Event::Mail(Mail::Several(kicks.collect())));
+        }
+        for (nth, old) in admission.kicked.iter().enumerate() {
             self.0.tokens.revoke(old.token, expires);
-            self.remember(&ask, Memory::Revoked { token: old.token, until: expires }, batch);
+            if nth < MOST_REMEMBERED {
+                self.remember(&ask, Memory::Revoked { token: old.token, until: expires }, batch);
+            }
         }
-        self.rejoin(entered.app, &session, now, batch);
+        self.rejoin(app, &session, now, batch);
         if !again {
-            let snapshot = Snapshot {
-                last_unread: open.last_unread,
-                as_of: now,
-                offline_pushed: self
-                    .0
-                    .connections
-                    .with(conn, |connection| connection.origin.offline_pushed)
-                    .unwrap_or(false),
-            };
+            let snapshot = Snapshot { last_unread, as_of: now, offline_pushed: offline_pushed.unwrap_or(false) };
             batch.emit(NEXT, Event::Task(Box::new(Task { ask, what: Work::Snapshot(snapshot) })));
         }
+    }
+
+    /// Another device is in: the gate was shut in vain.
+    fn stays_out(&self, ask: &Ask, failure: Failure, batch: &mut Batch<'_, Event>) {
+        let session = ask.session();
+        self.0.traces.note(|| {
+            let step = Step::new(self.0.now(), "refused", "authenticate").conn(ask.conn).client(&ask.client);
+            step.code(failure.code.number())
+        });
+        self.answer_or_error(ask, Answer::Failed(failure), batch);
+        let still = self
+            .0
+            .connections
+            .with(ask.conn, |connection| connection.sessions.first().map(|session| session.client.clone()));
+        batch.emit(NET, Event::Mail(Mail::Gone { conn: ask.conn, still: still.flatten() }));
+        let (first, counted) = (Vec::new(), Arc::new([]));
+        batch.emit(NET, Event::Mail(Mail::Lift(Lift { session, first, counted, delay: Duration::ZERO })));
     }
 
     /// Java's re-open has no `i`, and is answered without.
@@ -202,22 +232,19 @@ impl Worker {
         batch.emit(NET, Event::Mail(Mail::Reply { conn: ask.conn, frame }));
     }
 
-    fn kick(&self, app: AppId, client: &ClientId, conn: ConnId, now: Millis, batch: &mut Batch<'_, Event>) {
+    fn kick(&self, app: AppId, client: &ClientId, conn: ConnId, now: Millis) -> Mail {
         let loser = Recipient { conn, client: client.clone() };
         self.0.rooms.gone(app, &loser, None);
         self.0.connections.end_session(conn, client);
         let notice = Notice::SessionClosed(Code::SessionConflict.into());
-        batch.emit(
-            NET,
-            Event::Mail(Mail::Deliver(Deliver {
-                to: vec![loser],
-                frame: tidegate_protocol::notice(now, &notice),
-                class: Class::Notice,
-                cause: None,
-                since_ns: 0,
-                position: None,
-            })),
-        );
+        Mail::Deliver(Deliver {
+            to: vec![loser],
+            frame: tidegate_protocol::notice(now, &notice),
+            class: Class::Notice,
+            cause: None,
+            since_ns: 0,
+            position: None,
+        })
     }
 
     /// A client that dropped out of its room a short while ago is in it again (wire.md 4).
@@ -227,14 +254,4 @@ impl Worker {
             batch.emit(NET, Event::Mail(Mail::Join { group, member: session.clone() }));
         }
     }
-}
-
-/// A log-in that passed its checks.
-struct Entered {
-    app: AppId,
-    client: ClientId,
-    tag: Option<Box<str>>,
-    device: Option<Box<str>>,
-    /// The token by which it came.
-    shown: Option<[u8; 16]>,
 }
