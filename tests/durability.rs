@@ -11,20 +11,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::client::{body, direct_command, refusal, some, texts};
-use common::{Client, Sent, Server, Via, eventually, seed};
+use common::{Client, Sent, Server, Via, eventually, patient, seed};
 use fastrand::Rng;
 use tidegate_protocol::wire::*;
 
 const SENDERS: usize = 12;
 const CONVERSATIONS: usize = 4;
 const WINDOW: usize = 24;
-
-/// Every stage, patient: here a refusal for overload would only blur what is looked at.
-fn patient() -> String {
-    let stages = ["decode", "authenticate", "route", "read", "persist", "fan_out", "hook", "push"];
-    let stage = |name: &&str| format!("[stages.{name}]\ndelay_target = \"30s\"\nkey_share = 1.0\n");
-    stages.iter().map(stage).collect()
-}
 
 /// One client that sends numbered messages to one conversation, and never gives one up until it is acknowledged.
 struct Sender {

@@ -48,6 +48,14 @@ pub fn app(id: &str, more: &str) -> String {
     format!("[[app]]\nid = \"{id}\"\nkey = \"key-of-{id}\"\nmaster_key = \"master-key-of-{id}\"\n{more}\n")
 }
 
+/// The eight stages, patient: where something else is looked at than overload, a machine that is busy with other tests
+/// shall not refuse.
+pub fn patient() -> String {
+    let stages = ["decode", "authenticate", "route", "read", "persist", "fan_out", "hook", "push"];
+    let stage = |name: &&str| format!("[stages.{name}]\ndelay_target = \"30s\"\nkey_share = 1.0\n");
+    stages.iter().map(stage).collect()
+}
+
 /// The master key of [`app`].
 pub fn master_key(id: &str) -> String {
     format!("master-key-of-{id}")
