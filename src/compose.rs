@@ -86,12 +86,14 @@ pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
         WebhookNotifier::start(&runtime, NotifierOptions::default(), &config.apps)
             .map_err(|error| error.to_string())?,
     );
+    let reactors = Arc::new(Reactors::default());
     let world = World::new(Parts {
         apps: Apps::new(config.apps.clone()),
         directory: Arc::new(LocalDirectory::new()),
         store: store.clone(),
         hooks: hooks.clone(),
         notifier: notifier.clone(),
+        post: reactors.clone(),
         clock,
         random: Arc::new(random),
         views: config.memory.conversations,
@@ -103,7 +105,6 @@ pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
     })
     .map_err(|error| format!("the store cannot be read: {error}"))?;
 
-    let reactors = Arc::new(Reactors::default());
     let sinks: Sinks<Event> = [("net".to_owned(), reactors.clone() as Arc<dyn Sink<Event>>)].into();
     let supervisor = Arc::new(Watch { world: world.clone(), post: reactors.clone() });
     let modules = tidegate_stages::catalogue::modules(&world);

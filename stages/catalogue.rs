@@ -28,7 +28,13 @@ const USUAL: Declared =
 /// All of them, in the order of the pipeline.
 pub const DECLARED: [Declared; 8] = [
     Declared { name: "decode", outputs: decode::OUTPUTS, targets: &[("next", "authenticate")], ..USUAL },
-    Declared { name: "authenticate", outputs: authenticate::OUTPUTS, targets: &[("next", "route")], ..USUAL },
+    Declared {
+        name: "authenticate",
+        outputs: authenticate::OUTPUTS,
+        targets: &[("next", "route")],
+        sheddable: false,
+        ..USUAL
+    },
     Declared {
         name: "route",
         outputs: route::OUTPUTS,

@@ -97,11 +97,6 @@ pub enum Saying {
     },
     /// A session whose gate is shut: now it may be found.
     Entering(Box<Entrance>),
-    /// A session that has ended, and waits for its commands in flight; `still`: one that is open.
-    Closing {
-        ask: Ask,
-        still: Option<ClientId>,
-    },
 }
 
 /// A log-in that passed its checks.
@@ -164,6 +159,8 @@ pub enum Work {
 pub struct Checked {
     pub send: Box<SendCommand>,
     pub conversation: Arc<Conversation>,
+    /// The hook has been asked; until then it is only looked up whether the message was sent before.
+    pub is_asked: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -269,6 +266,21 @@ pub enum Operation {
     Remember(Memory),
 }
 
+impl Operation {
+    /// The one conversation that it is about.
+    pub fn conversation(&self) -> Option<ConvId> {
+        match self {
+            Operation::Start { cid, .. }
+            | Operation::Add { cid, .. }
+            | Operation::Remove { cid, .. }
+            | Operation::Update { cid, .. }
+            | Operation::Mute { cid, .. } => Some(*cid),
+            Operation::Append { send, .. } => Some(send.cid),
+            Operation::Read(_) | Operation::Delivered(_) | Operation::Remember(_) => None,
+        }
+    }
+}
+
 /// To fan-out: frames and whom they are for.
 #[derive(Debug)]
 pub struct Delivery {
@@ -364,6 +376,10 @@ impl Event {
     /// Who is waiting for an answer to this event.
     pub fn asker(&self) -> Option<Whom> {
         let (ask, is_send) = match self {
+            // Not read yet, so nothing better is known.
+            Event::Arrived(arrived) => {
+                return Some(Whom { conn: arrived.conn, client: None, i: None, form: FailureForm::Silent });
+            }
             Event::Asked(asked) => {
                 return match &asked.what {
                     Saying::Request { request, .. } => Some(Whom::of(asked.conn, request)),

@@ -3,11 +3,13 @@
 //! Everybody who waits gets an answer with the documented code; what waits inside gets its ticket back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_domain::error::{Code, Failure};
 use tidegate_engine::{Refusal, Supervisor};
+use tidegate_protocol::FailureForm;
 
-use crate::event::{Event, Reading, Whom};
+use crate::event::{Ask, Event, Reading, Whom, Work};
 use crate::mail::{Lift, Mail};
 use crate::shared::traces::Step;
 use crate::shared::{World, reply};
@@ -29,18 +31,10 @@ impl Supervisor<Event> for Watch {
             Event::Question(question) => question.ticket.refuse(),
             Event::Reading(reading) => match *reading {
                 Reading::Load { ticket, .. } | Reading::Resent { ticket, .. } => ticket.refuse(),
-                Reading::Snapshot { ask, .. } => {
-                    // Nobody waits for the unread, but deliveries do.
-                    let lift = Lift {
-                        session: ask.session(),
-                        first: Vec::new(),
-                        counted: Arc::new([]),
-                        delay: Default::default(),
-                    };
-                    self.post.post(Mail::Lift(lift));
-                }
+                Reading::Snapshot { ask, .. } => self.lift(&ask),
                 _ => self.refuse(whom, why),
             },
+            Event::Task(task) if matches!(task.what, Work::Snapshot(_)) => self.lift(&task.ask),
             Event::Task(_) | Event::Write(_) | Event::Asked(_) => self.refuse(whom, why),
             Event::Told(_) | Event::Push(_) => log::debug!("word to the app's server was dropped: {why:?}"),
             Event::Arrived(_) | Event::Delivery(_) | Event::Mail(_) => {}
@@ -50,11 +44,23 @@ impl Supervisor<Event> for Watch {
     fn failed(&self, stub: Option<Whom>, stage: &str) {
         log::error!("a batch in stage {stage} panicked; its commands were refused");
         let failure = Failure::because(Code::Internal, "the server failed on this command; it was not done");
-        self.answer(stub, failure);
+        match stub {
+            // Its answer cannot be made: the client learns by the close that something was lost.
+            Some(Whom { conn, client: None, form: FailureForm::Silent, .. }) => {
+                self.post.post(Mail::Close { conn, code: Code::Internal });
+            }
+            whom => self.answer(whom, failure),
+        }
     }
 }
 
 impl Watch {
+    /// Nobody waits for the unread, but deliveries do.
+    fn lift(&self, ask: &Ask) {
+        let (session, first, counted) = (ask.session(), Vec::new(), Arc::new([]));
+        self.post.post(Mail::Lift(Lift { session, first, counted, delay: Duration::ZERO }));
+    }
+
     fn refuse(&self, whom: Option<Whom>, why: Refusal) {
         let detail = match why {
             Refusal::KeyShare => "this conversation has too much waiting: send more slowly",

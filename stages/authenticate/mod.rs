@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tidegate_domain::command::{Change, Command, Request};
 use tidegate_domain::error::{Code, Failure};
-use tidegate_domain::ids::{AppId, ConnId};
+use tidegate_domain::ids::{AppId, ClientId, ConnId};
 use tidegate_domain::reply::Answer;
 use tidegate_domain::signature::{self, Action};
 use tidegate_engine::{Batch, Item, Journey, Module, Output, OutputKind, Stage};
@@ -19,7 +19,7 @@ use tidegate_engine::{Batch, Item, Journey, Module, Output, OutputKind, Stage};
 use crate::event::{Ask, Asked, Event, Held, Memory, Saying, Task, Whom, Work};
 use crate::mail::Mail;
 use crate::shared::World;
-use crate::shared::connections::Session;
+use crate::shared::busy::Busy;
 use crate::shared::reply;
 use crate::shared::world::key_of;
 
@@ -37,6 +37,11 @@ pub struct Authenticate(pub Arc<World>);
 impl Module<Event> for Authenticate {
     fn outputs(&self) -> &'static [Output] {
         OUTPUTS
+    }
+
+    /// The news that a connection has ended comes through here too, and must not be lost.
+    fn sheddable(&self) -> bool {
+        false
     }
 
     fn key(&self, event: &Event) -> u64 {
@@ -62,7 +67,6 @@ impl Stage<Event> for Worker {
                 Saying::Opened(origin) => self.0.connections.opened(conn, origin),
                 Saying::Closed { code } => self.closed(conn, code),
                 Saying::Entering(entering) => self.enter(*entering, batch),
-                Saying::Closing { ask, still } => self.closed_session(&ask, still, batch),
                 Saying::Request { request, received_ns, held, journey } => {
                     self.request(Incoming { conn, request, received_ns, held, journey }, batch);
                 }
@@ -93,7 +97,7 @@ impl Worker {
             Command::Open(_) => self.open(incoming, batch),
             Command::Nothing => {}
             _ => match self.session(&incoming) {
-                Some((app, session)) => self.of_session(app, session, incoming, batch),
+                Some((app, client, busy)) => self.of_session((app, client, busy), incoming, batch),
                 None => self.refuse(&incoming, Code::SessionRequired.into(), batch),
             },
         }
@@ -116,20 +120,29 @@ impl Worker {
     }
 
     /// The session that a command is of: the one it names, or the connection's first.
-    fn session(&self, incoming: &Incoming) -> Option<(AppId, Session)> {
+    fn session(&self, incoming: &Incoming) -> Option<(AppId, ClientId, Arc<Busy>)> {
         self.0.connections.with(incoming.conn, |connection| {
-            let session = match &incoming.request.peer {
-                Some(peer) => connection.sessions.iter().find(|session| session.client == *peer)?,
+            let (client, busy) = match &incoming.request.peer {
+                Some(peer) => connection.sessions.get_key_value(peer)?,
                 None => connection.sessions.first()?,
             };
-            Some((connection.app?, session.clone()))
+            Some((connection.app?, client.clone(), busy.clone()))
         })?
     }
 
-    fn of_session(&self, app: AppId, session: Session, incoming: Incoming, batch: &mut Batch<'_, Event>) {
+    fn of_session(
+        &self,
+        (app, client, busy): (AppId, ClientId, Arc<Busy>),
+        incoming: Incoming,
+        batch: &mut Batch<'_, Event>,
+    ) {
         let Incoming { conn, request, received_ns, held, journey } = incoming;
-        let (client, busy) = (session.client, Some(session.busy));
-        let ask = Ask { app, conn, client, i: request.i, received_ns, held, busy, journey };
+        let i = match request.command {
+            // Nobody waits for an answer to these, and Java drops its socket at one (wire.md 1.6).
+            Command::Read(_) | Command::Delivered(_) => None,
+            _ => request.i,
+        };
+        let ask = Ask { app, conn, client, i, received_ns, held, busy: Some(busy), journey };
         let work = match request.command {
             Command::Close => return self.close(ask, batch),
             Command::Refresh { token, signature } => {

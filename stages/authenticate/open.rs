@@ -16,7 +16,6 @@ use tidegate_engine::Batch;
 use super::{Incoming, NET, NEXT, Worker};
 use crate::event::{self, Ask, Asked, Entrance, Event, Memory, Saying, Snapshot, Task, Work};
 use crate::mail::{Class, Deliver, Lift, Mail, Recipient};
-use crate::shared::connections::Session;
 use crate::shared::traces::Step;
 
 /// Ended tokens that one log-in has written down; the output's room is reserved for so many. (More than one session of a
@@ -172,29 +171,27 @@ impl Worker {
         );
         let new = Entering { entry: SessionEntry { conn, tag, device, token: id }, reopen, shown };
         let most = self.0.sessions_per_client;
+        // Among the connection's sessions before it is in the directory: whoever kicks it finds it there too.
+        let (is_new, offline_pushed) = self.take_place(app, &session);
         let admission = self.0.directory.change(app, &session.client, |sessions| login::enter(sessions, new, most));
         let admission = match admission {
             Ok(admission) => admission,
-            Err(failure) => return self.stays_out(&ask, failure, batch),
-        };
-        let offline_pushed = self.0.connections.with(conn, |connection| {
-            connection.app = Some(app);
-            if !connection.sessions.iter().any(|open| open.client == session.client) {
-                connection.sessions.push(Session { client: session.client.clone(), busy: Arc::default() });
+            Err(failure) => {
+                if is_new {
+                    self.0.connections.end_session(conn, &session.client);
+                }
+                return self.stays_out(&ask, failure, batch);
             }
-            connection.origin.offline_pushed
-        });
+        };
         self.0.traces.note(|| Step::new(now, "opened", "authenticate").conn(conn).client(&session.client));
         let again = admission.replaced.iter().any(|old| old.conn == conn);
         self.answer_or_error(&ask, Answer::Opened { token: sealed.into(), ttl_s: TOKEN_TTL_S }, batch);
-        for old in admission.replaced.iter().filter(|old| old.conn != conn) {
-            self.0.connections.end_session(old.conn, &session.client);
-            let old = Recipient { conn: old.conn, client: session.client.clone() };
-            self.0.rooms.gone(app, &old, Some(now));
-        }
-        if !admission.kicked.is_empty() {
-            let kicks = admission.kicked.iter().map(|old| self.kick(app, &session.client, old.conn, now));
-            batch.emit(NET, Event::Mail(Mail::Several(kicks.collect())));
+        let replaced = admission.replaced.iter().filter(|old| old.conn != conn);
+        let replaced = replaced.flat_map(|old| self.take_off(app, &session.client, old.conn, Some(now)));
+        let kicked = admission.kicked.iter().flat_map(|old| self.kick(app, &session.client, old.conn, now));
+        let words: Vec<Mail> = replaced.chain(kicked).collect();
+        if !words.is_empty() {
+            batch.emit(NET, Event::Mail(Mail::Several(words)));
         }
         for (nth, old) in admission.kicked.iter().enumerate() {
             self.0.tokens.revoke(old.token, expires);
@@ -204,7 +201,9 @@ impl Worker {
         }
         self.rejoin(app, &session, now, batch);
         if !again {
-            let snapshot = Snapshot { last_unread, as_of: now, offline_pushed: offline_pushed.unwrap_or(false) };
+            // `opened` was the answer; nobody waits for one to this.
+            let ask = Ask { i: None, ..ask };
+            let snapshot = Snapshot { last_unread, as_of: now, offline_pushed };
             batch.emit(NEXT, Event::Task(Box::new(Task { ask, what: Work::Snapshot(snapshot) })));
         }
     }
@@ -217,11 +216,8 @@ impl Worker {
             step.code(failure.code.number())
         });
         self.answer_or_error(ask, Answer::Failed(failure), batch);
-        let still = self
-            .0
-            .connections
-            .with(ask.conn, |connection| connection.sessions.first().map(|session| session.client.clone()));
-        batch.emit(NET, Event::Mail(Mail::Gone { conn: ask.conn, still: still.flatten() }));
+        let still = self.0.connections.first_session(ask.conn);
+        batch.emit(NET, Event::Mail(Mail::Gone { conn: ask.conn, still }));
         let (first, counted) = (Vec::new(), Arc::new([]));
         batch.emit(NET, Event::Mail(Mail::Lift(Lift { session, first, counted, delay: Duration::ZERO })));
     }
@@ -232,26 +228,43 @@ impl Worker {
         batch.emit(NET, Event::Mail(Mail::Reply { conn: ask.conn, frame }));
     }
 
-    fn kick(&self, app: AppId, client: &ClientId, conn: ConnId, now: Millis) -> Mail {
-        let loser = Recipient { conn, client: client.clone() };
-        self.0.rooms.gone(app, &loser, None);
-        self.0.connections.end_session(conn, client);
+    /// Puts the session among its connection's, and says whether it is new there and whether the connection's clients
+    /// are pushed what they missed.
+    fn take_place(&self, app: AppId, session: &Recipient) -> (bool, bool) {
+        let placed = self.0.connections.with(session.conn, |connection| {
+            connection.app = Some(app);
+            let is_new = connection.sessions.insert(session.client.clone(), Arc::default()).is_none();
+            (is_new, connection.origin.offline_pushed)
+        });
+        placed.unwrap_or_default()
+    }
+
+    /// An older session of the client, on another connection, is over: what its reactor is to know.
+    fn take_off(&self, app: AppId, client: &ClientId, conn: ConnId, comes_back: Option<Millis>) -> [Mail; 2] {
+        let old = Recipient { conn, client: client.clone() };
+        let (_, still) = self.0.connections.end_session(conn, client);
+        self.0.rooms.gone(app, &old, comes_back);
+        [Mail::LeaveAll(old), Mail::Gone { conn, still }]
+    }
+
+    fn kick(&self, app: AppId, client: &ClientId, conn: ConnId, now: Millis) -> Vec<Mail> {
         let notice = Notice::SessionClosed(Code::SessionConflict.into());
-        Mail::Deliver(Deliver {
-            to: vec![loser],
+        let word = Mail::Deliver(Deliver {
+            to: vec![Recipient { conn, client: client.clone() }],
             frame: tidegate_protocol::notice(now, &notice),
             class: Class::Notice,
             cause: None,
             since_ns: 0,
             position: None,
-        })
+        });
+        [word].into_iter().chain(self.take_off(app, client, conn, None)).collect()
     }
 
     /// A client that dropped out of its room a short while ago is in it again (wire.md 4).
     fn rejoin(&self, app: AppId, session: &Recipient, now: Millis, batch: &mut Batch<'_, Event>) {
         if let Some(cid) = self.0.rooms.remembered(app, &session.client, now) {
-            let (group, _) = self.0.rooms.join(app, cid, session);
-            batch.emit(NET, Event::Mail(Mail::Join { group, member: session.clone() }));
+            let mail = self.0.enter_room(app, cid, session);
+            mail.into_iter().flatten().for_each(|mail| batch.emit(NET, Event::Mail(mail)));
         }
     }
 }

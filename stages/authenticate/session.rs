@@ -1,22 +1,18 @@
 //! The end of sessions, and their refresh (wire.md 3.1.3).
 
-use std::time::Duration;
-
 use tidegate_domain::command::Signature;
 use tidegate_domain::error::Code;
-use tidegate_domain::ids::{ClientId, ConnId, Millis};
+use tidegate_domain::ids::{ConnId, Millis};
 use tidegate_domain::reply::Answer;
 use tidegate_domain::signature::Action;
 use tidegate_domain::token::{self, Refused, TOKEN_TTL_S, Token};
 use tidegate_engine::Batch;
 
-use super::{NET, Worker};
-use crate::event::{self, Ask, Asked, Event, Memory, Saying};
+use super::Worker;
+use crate::event::{Ask, Event, Memory};
 use crate::mail::{Mail, Recipient};
+use crate::shared::reply;
 use crate::shared::traces::Step;
-
-/// How long a `close` waits for the session's commands in flight.
-const IN_FLIGHT_TIME: Duration = Duration::from_secs(10);
 
 impl Worker {
     /// session/close: the token ends with it.
@@ -25,29 +21,29 @@ impl Worker {
             let at = sessions.iter().position(|entry| entry.conn == ask.conn)?;
             Some(sessions.remove(at))
         });
+        let (busy, still) = self.0.connections.end_session(ask.conn, &ask.client);
+        // After the session's end, so that a join on its way finds it ended.
         self.0.rooms.gone(ask.app, &ask.session(), None);
-        let (session, still) = self.0.connections.end_session(ask.conn, &ask.client);
         if let Some(entry) = ended {
             let until = self.0.now() + Millis::from(TOKEN_TTL_S) * 1000;
             self.0.tokens.revoke(entry.token, until);
             self.remember(&ask, Memory::Revoked { token: entry.token, until }, batch);
         }
-        let conn = ask.conn;
         // Its own share would keep the session busy for ever.
         let ask = Ask { busy: None, ..ask };
-        let closing = Event::Asked(Box::new(Asked { conn, what: Saying::Closing { ask, still } }));
-        let ticket = batch.overlap(closing, IN_FLIGHT_TIME);
-        match session {
-            Some(session) => session.busy.when_done(move || ticket.resume(event::Answer::Done)),
-            None => ticket.resume(event::Answer::Done),
+        let world = self.0.clone();
+        let answer = move || {
+            let mail = [Mail::LeaveAll(ask.session()), Mail::Gone { conn: ask.conn, still }];
+            if let Some(Event::Mail(answer)) = reply::answer(&ask, world.now(), &Answer::Closed) {
+                world.post.post(answer);
+            }
+            mail.into_iter().for_each(|mail| world.post.post(mail));
+        };
+        match busy {
+            // All that it had asked for is answered first; others on this connection go on meanwhile.
+            Some(busy) => busy.when_done(answer),
+            None => answer(),
         }
-    }
-
-    /// All that the session had asked for is answered: so is its `close`.
-    pub(super) fn closed_session(&self, ask: &Ask, still: Option<ClientId>, batch: &mut Batch<'_, Event>) {
-        self.answer(ask, &Answer::Closed, batch);
-        batch.emit(NET, Event::Mail(Mail::LeaveAll(ask.session())));
-        batch.emit(NET, Event::Mail(Mail::Gone { conn: ask.conn, still }));
     }
 
     /// session/refresh: a genuine token, even an expired one, or a good signature brings a new one.
@@ -98,8 +94,7 @@ impl Worker {
         log::debug!("connection {conn} closed with {code}, {} sessions", connection.sessions.len());
         let Some(app) = connection.app else { return };
         let now = self.0.now();
-        for session in connection.sessions {
-            let client = session.client;
+        for client in connection.sessions.into_keys() {
             self.0.directory.change(app, &client, |sessions| sessions.retain(|entry| entry.conn != conn));
             self.0
                 .traces

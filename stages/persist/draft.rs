@@ -69,6 +69,14 @@ impl<'a> Draft<'a> {
     }
 
     pub fn apply(&mut self, ask: &Ask, operation: Operation) -> Result<Outcome, StoreError> {
+        // What rests on an earlier operation of this batch is only as true as the batch.
+        let rests = operation.conversation().is_some_and(|cid| self.hot.contains_key(&(ask.app, cid)));
+        let mut outcome = self.apply_one(ask, operation)?;
+        outcome.durable |= rests;
+        Ok(outcome)
+    }
+
+    fn apply_one(&mut self, ask: &Ask, operation: Operation) -> Result<Outcome, StoreError> {
         match operation {
             Operation::Start { cid, start } => self.start(ask, cid, &start),
             Operation::Add { cid, members } => self.add(ask, cid, &members),

@@ -17,8 +17,8 @@ use crate::shared::history::log_item;
 /// Receipts for one acknowledgement; what is older is in `max_read`.
 const MOST_RECEIPTS: usize = 100;
 
-/// Conversations in one `read`.
-const MOST_READ: usize = 200;
+/// Conversations in one `read`; SDKs name one. Each is counted anew between two commits.
+const MOST_READ: usize = 20;
 
 impl Draft<'_> {
     /// A receiver's `ack`.
@@ -41,7 +41,8 @@ impl Draft<'_> {
         self.changes.push(Change::Delivered { app: ask.app, cid, client: ask.client.clone(), range });
         let mut parts = Vec::new();
         for part in fresh {
-            for message in self.receipted(ask, cid, part)? {
+            let room = MOST_RECEIPTS - parts.len();
+            for message in self.receipted(ask, cid, part)?.into_iter().take(room) {
                 let notice =
                     Notice::Receipt { cid, mid: message.mid, at: self.now, by: ask.client.clone(), read: false };
                 parts.push(self.part(notice, Audience::Clients(vec![message.from])));

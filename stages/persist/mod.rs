@@ -31,8 +31,8 @@ use crate::shared::{World, reply};
 const NET: usize = 0;
 const FAN_OUT: usize = 1;
 pub(crate) const OUTPUTS: &[Output] = &[
-    // An answer, and the creator's place in a new room.
-    Output { name: "net", kind: OutputKind::Sink("net"), most: 2 },
+    // An answer, and the creator's place in a new room and none in another.
+    Output { name: "net", kind: OutputKind::Sink("net"), most: 3 },
     Output { name: "fan_out", kind: OutputKind::Stage, most: 1 },
 ];
 
@@ -119,8 +119,8 @@ impl Worker {
             batch.emit(NET, event);
         }
         if let Some(cid) = join {
-            let (group, _) = self.world.rooms.join(ask.app, cid, &ask.session());
-            batch.emit(NET, Event::Mail(Mail::Join { group, member: ask.session() }));
+            let mail = self.world.enter_room(ask.app, cid, &ask.session());
+            mail.into_iter().flatten().for_each(|mail| batch.emit(NET, Event::Mail(mail)));
         }
         if let Some(delivery) = delivery {
             batch.emit(FAN_OUT, Event::Delivery(delivery));
@@ -175,9 +175,11 @@ impl Worker {
 
 /// What the asker of an operation hears whose commit failed.
 fn refused(outcome: &Outcome) -> Option<Answer> {
-    let failure = Failure::because(Code::Internal, "the server could not write to its disk; nothing was changed");
+    let failure = Failure::because(Code::Internal, "the server could not write this down; nothing was changed");
     match &outcome.answer {
-        Some(Answer::Sent { mid, at, .. }) => Some(Answer::NotSent { failure, mid: *mid, at: *at }),
+        Some(Answer::Sent { mid, at, .. } | Answer::NotSent { mid, at, .. }) => {
+            Some(Answer::NotSent { failure, mid: *mid, at: *at })
+        }
         Some(_) => Some(Answer::Failed(failure)),
         None => None,
     }

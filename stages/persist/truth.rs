@@ -54,7 +54,15 @@ impl Truth {
         Ok(Some(Hot { conversation: Arc::new(conversation), last_at }))
     }
 
-    pub fn put(&self, app: AppId, cid: ConvId, hot: Hot) {
-        self.shard(&(app, cid)).put((app, cid), hot);
+    /// Never goes back: a unique conversation is made in another lane than its own, which may be further already.
+    pub fn put(&self, app: AppId, cid: ConvId, mut hot: Hot) {
+        let mut shard = self.shard(&(app, cid));
+        if let Some(kept) = shard.get(&(app, cid)) {
+            hot.last_at = hot.last_at.max(kept.last_at);
+            if kept.conversation.version > hot.conversation.version {
+                hot.conversation = kept.conversation.clone();
+            }
+        }
+        shard.put((app, cid), hot);
     }
 }

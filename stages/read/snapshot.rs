@@ -11,10 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_domain::command::{Bound, Direction};
 use tidegate_domain::conversation::Kind;
+use tidegate_domain::history;
 use tidegate_domain::ids::{ConvId, Millis};
+use tidegate_domain::marks;
 use tidegate_domain::reply::{Message, Notice};
 use tidegate_domain::unread::{self, Counted, MOST_CONVERSATIONS, MOST_COUNTED, Standing};
-use tidegate_store::{Page, StoreError};
+use tidegate_store::{Page, StoreError, Stored};
 
 use super::Worker;
 use crate::event::{Ask, Snapshot};
@@ -24,6 +26,9 @@ use crate::shared::world::key_of;
 
 /// Conversations of one client that are looked at.
 const MOST_LOOKED_AT: usize = 2_000;
+
+/// Messages of one conversation that are looked at for a `.1` client's backlog.
+const MOST_MESSAGES: usize = 1_000;
 
 /// C# knows its client only after it has handled `opened` (wire.md 3.1.1).
 const AFTER_OPENED: Duration = Duration::from_millis(50);
@@ -102,18 +107,7 @@ impl Worker {
         standings.sort_unstable_by_key(|standing| std::cmp::Reverse(standing.last_at));
         let mut frames = Vec::new();
         for standing in standings.into_iter().take(MOST_CONVERSATIONS) {
-            let delivered = self.0.store.marks(ask.app, standing.cid, &ask.client)?.delivered;
-            // What was acknowledged without a gap from the join on is not looked at again.
-            let after = delivered.last().map_or(standing.after(), |range| range.to.max(standing.after()));
-            let start = Some(Bound { timestamp: after, mid: None, included: false });
-            let page = Page { start, end: None, direction: Direction::New, limit: MOST_COUNTED + 1 };
-            let mut messages = self.0.store.page(ask.app, standing.cid, &page)?;
-            let has_more = messages.len() > MOST_COUNTED;
-            messages.truncate(MOST_COUNTED);
-            if let Some(last) = messages.last() {
-                counted.insert(standing.cid, last.at);
-            }
-            messages.retain(|message| message.from != ask.client);
+            let (messages, has_more) = self.not_delivered(ask, &standing, counted)?;
             frames.extend(messages.into_iter().map(|message| {
                 let message = Message {
                     cid: standing.cid,
@@ -132,5 +126,37 @@ impl Worker {
             }));
         }
         Ok(frames)
+    }
+
+    /// What others sent after the read mark and the client has not acknowledged, the oldest first; and whether there is
+    /// more than fits. Says up to where it looked.
+    fn not_delivered(
+        &self,
+        ask: &Ask,
+        standing: &Standing,
+        counted: &mut HashMap<ConvId, Millis>,
+    ) -> Result<(Vec<Stored>, bool), StoreError> {
+        let delivered = self.0.store.marks(ask.app, standing.cid, &ask.client)?.delivered;
+        let mut start = Bound { timestamp: standing.after(), mid: None, included: false };
+        let (mut missed, mut looked_at) = (Vec::new(), 0);
+        while missed.len() <= MOST_COUNTED && looked_at < MOST_MESSAGES {
+            let page = Page { start: Some(start), end: None, direction: Direction::New, limit: MOST_COUNTED };
+            let messages = self.0.store.page(ask.app, standing.cid, &page)?;
+            let at_end = messages.len() < MOST_COUNTED;
+            looked_at += messages.len();
+            if let Some(last) = messages.last() {
+                counted.insert(standing.cid, last.at);
+                start = history::beyond(last.at, last.mid);
+            }
+            let is_missed =
+                |message: &Stored| message.from != ask.client && marks::delivered_at(&delivered, message.at).is_none();
+            missed.extend(messages.into_iter().filter(is_missed));
+            if at_end {
+                break;
+            }
+        }
+        let has_more = missed.len() > MOST_COUNTED;
+        missed.truncate(MOST_COUNTED);
+        Ok((missed, has_more))
     }
 }

@@ -38,7 +38,7 @@ impl Worker {
         if let Err(failure) = allowed {
             return self.not_sent(&ask, failure, batch);
         }
-        let checked = Checked { send, conversation };
+        let checked = Checked { send, conversation, is_asked: false };
         if !batch.is_bound(BEFORE) || !self.0.hooks.wants(ask.app, HookEvent::MessageReceived) {
             return self.accept(ask, checked, batch);
         }
@@ -56,7 +56,8 @@ impl Worker {
         batch.emit(LOOKUP, Event::Reading(Box::new(Reading::Resent { app, cid, client, dedupe, ticket })));
     }
 
-    fn ask_hook(&self, ask: Ask, checked: Checked, batch: &mut Batch<'_, Event>) {
+    fn ask_hook(&self, ask: Ask, mut checked: Checked, batch: &mut Batch<'_, Event>) {
+        checked.is_asked = true;
         let question = self.question(&ask, &checked);
         let task = Event::Task(Box::new(Task { ask, what: Work::Message(Box::new(checked)) }));
         let ticket = batch.overlap(task, VERDICT_TIME);
@@ -92,9 +93,7 @@ impl Worker {
                 return self.answer(&ask, &Answer::Sent { mid, at, cid: checked.conversation.id }, batch);
             }
             // Where it cannot be said, the hook is rather asked once too often: persist looks again.
-            Ok(event::Answer::Resent(None) | event::Answer::Unreadable) => {
-                return self.ask_hook(ask, checked, batch);
-            }
+            _ if !checked.is_asked => return self.ask_hook(ask, checked, batch),
             Ok(event::Answer::Verdict(Verdict::Drop(failure))) => return self.not_sent(&ask, failure, batch),
             Ok(_) | Err(_) if self.refuses_on_failure(ask.app) => {
                 let cause = match answer {
@@ -123,7 +122,7 @@ impl Worker {
     }
 
     fn pass(&self, ask: Ask, checked: Checked, to: Option<Vec<ClientId>>, batch: &mut Batch<'_, Event>) {
-        let Checked { send, conversation } = checked;
+        let Checked { send, conversation, .. } = checked;
         if !send.transient {
             return self.write(ask, Operation::Append { send, to }, batch);
         }

@@ -10,10 +10,10 @@ mod room;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_domain::command::Command;
+use tidegate_domain::command::{Command, Start};
 use tidegate_domain::conversation::{Conversation, Kind, unique_id_of};
 use tidegate_domain::error::{Code, Failure};
-use tidegate_domain::ids::{AppId, ConvId};
+use tidegate_domain::ids::{AppId, ClientId, ConvId};
 use tidegate_domain::reply::Answer;
 use tidegate_engine::{Batch, Item, Late, Module, Output, OutputKind, Stage};
 
@@ -61,18 +61,23 @@ impl Module<Event> for Route {
 
 /// What a task must keep its order with: its conversation, or else its client.
 fn lane_of(task: &Task) -> u64 {
-    let app = task.ask.app;
+    let (app, client) = (task.ask.app, &task.ask.client);
     match &task.what {
-        Work::Start { start, cid } => match unique_id_of(start, &task.ask.client) {
-            Some(unique) => key_of((app, unique)),
-            None => key_of((app, cid)),
-        },
+        Work::Start { start, cid } => lane_of_start(app, client, start, *cid),
         Work::Message(message) => key_of((app, message.conversation.id)),
         Work::Command(command) => match conversation_of(command) {
             Some(cid) => key_of((app, cid)),
-            None => key_of((app, &task.ask.client)),
+            None => key_of((app, client)),
         },
-        Work::Snapshot(_) | Work::Remember(_) => key_of((app, &task.ask.client)),
+        Work::Snapshot(_) | Work::Remember(_) => key_of((app, client)),
+    }
+}
+
+/// The starts of one unique conversation meet in one lane.
+fn lane_of_start(app: AppId, client: &ClientId, start: &Start, cid: ConvId) -> u64 {
+    match unique_id_of(start, client) {
+        Some(unique) => key_of((app, unique)),
+        None => key_of((app, cid)),
     }
 }
 
@@ -258,16 +263,9 @@ fn not_found(command: &Command) -> Failure {
 
 /// So that persist and route agree on what is one conversation's order.
 pub(crate) fn lane_of_operation(app: AppId, ask: &Ask, operation: &Operation) -> u64 {
-    match operation {
-        Operation::Start { cid, start } => match unique_id_of(start, &ask.client) {
-            Some(unique) => key_of((app, unique)),
-            None => key_of((app, cid)),
-        },
-        Operation::Add { cid, .. }
-        | Operation::Remove { cid, .. }
-        | Operation::Update { cid, .. }
-        | Operation::Mute { cid, .. } => key_of((app, cid)),
-        Operation::Append { send, .. } => key_of((app, send.cid)),
-        Operation::Read(_) | Operation::Delivered(_) | Operation::Remember(_) => key_of((app, &ask.client)),
+    match (operation, operation.conversation()) {
+        (Operation::Start { start, cid }, _) => lane_of_start(app, &ask.client, start, *cid),
+        (_, Some(cid)) => key_of((app, cid)),
+        (_, None) => key_of((app, &ask.client)),
     }
 }

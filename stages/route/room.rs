@@ -20,19 +20,12 @@ impl Worker {
             Ok(moved) => moved,
             Err(failure) => return self.answer(&ask, &Answer::Failed(failure), batch),
         };
-        let session = ask.session();
-        let (group, left) = self.0.rooms.join(ask.app, room.id, &session);
-        if !self.0.connections.is_open(ask.conn, &ask.client) {
-            // The session ended while this was on its way.
-            self.0.rooms.gone(ask.app, &session, None);
-            return;
-        }
+        let Some(mail) = self.0.enter_room(ask.app, room.id, &ask.session()) else {
+            return self.answer(&ask, &Answer::Failed(Code::SessionRequired.into()), batch);
+        };
         let changed = Changed { cid: room.id, allowed: moved.allowed, failed: moved.failed, updated: moved.updated };
         self.answer(&ask, &Answer::Added(changed), batch);
-        batch.emit(NET, Event::Mail(Mail::Join { group, member: session.clone() }));
-        if let Some(left) = left {
-            batch.emit(NET, Event::Mail(Mail::Leave { group: left.group, member: session }));
-        }
+        mail.into_iter().for_each(|mail| batch.emit(NET, Event::Mail(mail)));
     }
 
     pub(super) fn leave(&self, ask: Ask, change: Change, room: &Conversation, batch: &mut Batch<'_, Event>) {

@@ -1,12 +1,14 @@
 //! What is known of each open connection: its app, where it came from, and the sessions on it, oldest first.
 //!
-//! Written by authenticate only, in the lane of the connection; others read. A command without a `peerId` is of the
+//! Written by authenticate only: in the lane of the connection, or in that of another one whose log-in ends a session here.
+//! Others read. A command without a `peerId` is of the
 //! first session that is still open (wire.md 2.2).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 use tidegate_domain::ids::{AppId, ClientId, ConnId};
 
 use super::busy::Busy;
@@ -19,15 +21,8 @@ pub struct Connection {
     pub origin: Origin,
     /// Named by the first `login` or `open`; a connection speaks for one app.
     pub app: Option<AppId>,
-    pub sessions: Vec<Session>,
-}
-
-/// A session that is open on a connection.
-#[derive(Debug, Clone)]
-pub struct Session {
-    pub client: ClientId,
-    /// Its commands in flight.
-    pub busy: Arc<Busy>,
+    /// Oldest first, each with its commands in flight.
+    pub sessions: IndexMap<ClientId, Arc<Busy>, RandomState>,
 }
 
 pub struct Connections {
@@ -47,7 +42,7 @@ impl Connections {
     }
 
     pub fn opened(&self, conn: ConnId, origin: Origin) {
-        self.shard(conn).insert(conn, Connection { origin, app: None, sessions: Vec::new() });
+        self.shard(conn).insert(conn, Connection { origin, app: None, sessions: IndexMap::default() });
     }
 
     /// Forgets it, and says what it was.
@@ -62,16 +57,19 @@ impl Connections {
 
     /// Whether this client's session is open there.
     pub fn is_open(&self, conn: ConnId, client: &ClientId) -> bool {
-        self.with(conn, |connection| connection.sessions.iter().any(|session| session.client == *client))
-            .unwrap_or(false)
+        self.with(conn, |connection| connection.sessions.contains_key(client)).unwrap_or(false)
     }
 
-    /// Takes a session off; gives it, and one that is still open.
-    pub fn end_session(&self, conn: ConnId, client: &ClientId) -> (Option<Session>, Option<ClientId>) {
+    /// The oldest session that is still open there.
+    pub fn first_session(&self, conn: ConnId) -> Option<ClientId> {
+        self.with(conn, |connection| connection.sessions.keys().next().cloned()).flatten()
+    }
+
+    /// Takes a session off; gives its commands in flight, and a session that is still open.
+    pub fn end_session(&self, conn: ConnId, client: &ClientId) -> (Option<Arc<Busy>>, Option<ClientId>) {
         let ended = self.with(conn, |connection| {
-            let at = connection.sessions.iter().position(|session| session.client == *client);
-            let ended = at.map(|at| connection.sessions.remove(at));
-            (ended, connection.sessions.first().map(|session| session.client.clone()))
+            let ended = connection.sessions.shift_remove(client);
+            (ended, connection.sessions.keys().next().cloned())
         });
         ended.unwrap_or_default()
     }

@@ -81,11 +81,17 @@ impl Rooms {
 
     /// Puts a session into a room: its group, and the room that it left for it.
     pub fn join(&self, app: AppId, cid: ConvId, session: &Recipient) -> (u64, Option<Place>) {
+        lock(&self.dropped).pop(&(app, session.client.clone()));
+        // The room first: a session that ends meanwhile is found in it by whoever looks where the session is.
+        let group = self.enter((app, cid), session);
         let before = self.of(session.conn).insert((session.conn, session.client.clone()), (app, cid));
         let left = before.filter(|room| *room != (app, cid)).and_then(|room| self.take(room, session));
-        lock(&self.dropped).pop(&(app, session.client.clone()));
-        let mut rooms = self.room(&(app, cid));
-        let room = rooms.entry((app, cid)).or_insert_with(|| Room {
+        (group, left)
+    }
+
+    fn enter(&self, key: RoomKey, session: &Recipient) -> u64 {
+        let mut rooms = self.room(&key);
+        let room = rooms.entry(key).or_insert_with(|| Room {
             group: self.next_group.fetch_add(1, Ordering::Relaxed),
             clients: HashMap::default(),
         });
@@ -93,7 +99,7 @@ impl Rooms {
         if !sessions.contains(&session.conn) {
             sessions.push(session.conn);
         }
-        (room.group, left)
+        room.group
     }
 
     /// Takes a session out of this room, where it is in it.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_domain::directory::Directory;
 use tidegate_domain::hook::{Hooks, Notifier};
-use tidegate_domain::ids::{ConvId, MessageId, Millis};
+use tidegate_domain::ids::{AppId, ConvId, MessageId, Millis};
 use tidegate_store::{Store, StoreError};
 
 use super::apps::Apps;
@@ -15,6 +15,8 @@ use super::rooms::Rooms;
 use super::tokens::{Kept, Tokens};
 use super::traces::Traces;
 use super::views::Views;
+use crate::mail::{Mail, Recipient};
+use crate::supervisor::Post;
 
 /// Wall clock, in milliseconds since the epoch.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -34,6 +36,8 @@ pub struct World {
     pub hooks: Arc<dyn Hooks>,
     pub notifier: Arc<dyn Notifier>,
     pub sessions_per_client: usize,
+    /// For the few answers that no stage's turn gives.
+    pub post: Arc<dyn Post>,
     clock: Clock,
     random: Random,
     start: u32,
@@ -47,6 +51,7 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     pub hooks: Arc<dyn Hooks>,
     pub notifier: Arc<dyn Notifier>,
+    pub post: Arc<dyn Post>,
     pub clock: Clock,
     pub random: Random,
     /// Conversations cached.
@@ -80,6 +85,7 @@ impl World {
             hooks: parts.hooks,
             notifier: parts.notifier,
             sessions_per_client: parts.sessions_per_client,
+            post: parts.post,
             clock: parts.clock,
             random: parts.random,
             messages: AtomicU64::new(0),
@@ -97,6 +103,18 @@ impl World {
     /// A new message's id: unique over restarts, because each start of the store has its number.
     pub fn message_id(&self, at: Millis) -> MessageId {
         MessageId::new(at, self.start, self.messages.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Puts a session into a chat room: what the reactors are to be told. `None`: the session has ended meanwhile, and is
+    /// in no room.
+    pub fn enter_room(&self, app: AppId, cid: ConvId, session: &Recipient) -> Option<Vec<Mail>> {
+        let (group, left) = self.rooms.join(app, cid, session);
+        if !self.connections.is_open(session.conn, &session.client) {
+            self.rooms.gone(app, session, None);
+            return None;
+        }
+        let left = left.map(|left| Mail::Leave { group: left.group, member: session.clone() });
+        Some(left.into_iter().chain([Mail::Join { group, member: session.clone() }]).collect())
     }
 
     pub fn conversation_id(&self) -> ConvId {

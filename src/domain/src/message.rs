@@ -10,11 +10,20 @@ use crate::error::{Code, Failure};
 /// The most bytes of a message with its push content (wire.md 7).
 pub const MOST_BYTES: usize = 5 * 1_024;
 
+/// The most bytes of a dedupe token: SDKs send UUIDs, and it is kept with every message.
+pub const MOST_TOKEN_BYTES: usize = 256;
+
 /// 4109 for a message that is too large; it is only refused, nothing closes.
 pub fn check_size(send: &Send) -> Result<(), Failure> {
-    let size = send.body.bytes().len() + send.push_data.as_ref().map_or(0, |data| data.len());
+    if send.dedupe.as_ref().is_some_and(|token| token.len() > MOST_TOKEN_BYTES) {
+        let detail = format!("a dt has at most {MOST_TOKEN_BYTES} bytes");
+        return Err(Failure::because(Code::FrameTooLong, detail));
+    }
+    let mentions: usize = send.mentions.clients.iter().map(|client| client.len() + 1).sum();
+    let size = send.body.bytes().len() + send.push_data.as_ref().map_or(0, |data| data.len()) + mentions;
     if size > MOST_BYTES {
-        let detail = format!("the message has {size} bytes with its pushData; at most {MOST_BYTES} are sent");
+        let detail =
+            format!("the message has {size} bytes with its pushData and mentions; at most {MOST_BYTES} are sent");
         return Err(Failure::because(Code::FrameTooLong, detail));
     }
     Ok(())

@@ -51,11 +51,13 @@ type Session = (ConnId, ClientId);
 
 enum Gate {
     Shut {
+        until: u64,
         held: Vec<Held>,
         bytes: usize,
     },
-    /// Sorted by stream.
+    /// `counted` is sorted by stream.
     Lifted {
+        until: u64,
         counted: Vec<(u64, i64)>,
     },
 }
@@ -71,8 +73,9 @@ pub(crate) struct Gates {
 impl Gates {
     /// A session enters. One that enters again starts anew.
     pub(crate) fn shut(&mut self, conn: ConnId, peer: ClientId, now_ns: u64) {
-        self.shut.push_back((now_ns + SHUT_NS, (conn, peer.clone())));
-        self.gates.insert((conn, peer), Gate::Shut { held: Vec::new(), bytes: 0 });
+        let until = now_ns + SHUT_NS;
+        self.shut.push_back((until, (conn, peer.clone())));
+        self.gates.insert((conn, peer), Gate::Shut { until, held: Vec::new(), bytes: 0 });
     }
 
     /// Looks at a delivery; `bound`: the most bytes that may wait for one session.
@@ -82,7 +85,7 @@ impl Gates {
         }
         match self.gates.get_mut(&(conn, peer.clone())) {
             None => Passage::Through,
-            Some(Gate::Shut { held, bytes }) => {
+            Some(Gate::Shut { held, bytes, .. }) => {
                 *bytes += delivery.frame.len();
                 if *bytes > bound {
                     return Passage::Full;
@@ -90,23 +93,34 @@ impl Gates {
                 held.push(delivery.clone());
                 Passage::Kept
             }
-            Some(Gate::Lifted { counted }) if is_counted(counted, delivery.position) => Passage::Kept,
+            Some(Gate::Lifted { counted, .. }) if is_counted(counted, delivery.position) => Passage::Kept,
             Some(Gate::Lifted { .. }) => Passage::Through,
         }
     }
 
-    /// The snapshot is there: gives what waited and is not counted in it, in order.
-    pub(crate) fn lift(&mut self, conn: ConnId, peer: &ClientId, counted: &[(u64, i64)], now_ns: u64) -> Vec<Held> {
+    /// The snapshot is there: gives what waited and is not counted in it, in order. `None`: the gate is not shut (any
+    /// more); the snapshot comes too late to be said, for what it counts was let through.
+    pub(crate) fn lift(
+        &mut self,
+        conn: ConnId,
+        peer: &ClientId,
+        counted: &[(u64, i64)],
+        now_ns: u64,
+    ) -> Option<Vec<Held>> {
         let session = (conn, peer.clone());
-        let Some(Gate::Shut { mut held, .. }) = self.gates.remove(&session) else { return Vec::new() };
+        if !matches!(self.gates.get(&session), Some(Gate::Shut { .. })) {
+            return None;
+        }
+        let Some(Gate::Shut { mut held, .. }) = self.gates.remove(&session) else { return None };
         let mut counted = counted.to_vec();
         counted.sort_unstable();
         held.retain(|delivery| !is_counted(&counted, delivery.position));
         if !counted.is_empty() {
-            self.lifted.push_back((now_ns + LIFTED_NS, session.clone()));
-            self.gates.insert(session, Gate::Lifted { counted });
+            let until = now_ns + LIFTED_NS;
+            self.lifted.push_back((until, session.clone()));
+            self.gates.insert(session, Gate::Lifted { until, counted });
         }
-        held
+        Some(held)
     }
 
     /// When the next gate is looked at.
@@ -117,14 +131,16 @@ impl Gates {
     /// Forgets gates whose time is over; gives the sessions that nobody lifted, and what waited for them.
     pub(crate) fn expire(&mut self, now_ns: u64) -> Vec<(Session, Vec<Held>)> {
         let mut late = Vec::new();
-        while let Some((_, session)) = pop_due(&mut self.shut, now_ns) {
-            if let Some(Gate::Shut { .. }) = self.gates.get(&session) {
-                let held = self.lift(session.0, &session.1, &[], now_ns);
+        // A session that has entered again has a newer gate, which is none of the older one's.
+        while let Some((due, session)) = pop_due(&mut self.shut, now_ns) {
+            if matches!(self.gates.get(&session), Some(Gate::Shut { until, .. }) if *until == due)
+                && let Some(held) = self.lift(session.0, &session.1, &[], now_ns)
+            {
                 late.push((session, held));
             }
         }
-        while let Some((_, session)) = pop_due(&mut self.lifted, now_ns) {
-            if let Some(Gate::Lifted { .. }) = self.gates.get(&session) {
+        while let Some((due, session)) = pop_due(&mut self.lifted, now_ns) {
+            if matches!(self.gates.get(&session), Some(Gate::Lifted { until, .. }) if *until == due) {
                 self.gates.remove(&session);
             }
         }
@@ -167,7 +183,7 @@ mod tests {
         for (stream, place) in [(1, 5), (2, 1), (1, 6), (3, 9)] {
             assert_eq!(gates.pass(conn(), &ann(), &delivery(stream, place), BOUND), Passage::Kept);
         }
-        let rest = gates.lift(conn(), &ann(), &[(2, 4), (1, 5)], 1);
+        let rest = gates.lift(conn(), &ann(), &[(2, 4), (1, 5)], 1).unwrap();
         assert_eq!(rest, [delivery(1, 6), delivery(3, 9)]);
         assert_eq!(gates.pass(conn(), &ann(), &delivery(2, 4), BOUND), Passage::Kept, "late, but counted");
         assert_eq!(gates.pass(conn(), &ann(), &delivery(2, 5), BOUND), Passage::Through);
@@ -181,7 +197,7 @@ mod tests {
         gates.shut(conn(), ann(), 0);
         let notice = Held { position: None, ..delivery(1, 1) };
         assert_eq!(gates.pass(conn(), &ann(), &notice, BOUND), Passage::Kept);
-        assert_eq!(gates.lift(conn(), &ann(), &[(1, 9)], 1), [notice]);
+        assert_eq!(gates.lift(conn(), &ann(), &[(1, 9)], 1), Some(vec![notice]));
     }
 
     #[test]
@@ -192,6 +208,17 @@ mod tests {
         assert!(gates.expire(SHUT_NS - 1).is_empty());
         assert_eq!(gates.expire(SHUT_NS), [((conn(), ann()), vec![delivery(1, 1)])]);
         assert_eq!(gates.pass(conn(), &ann(), &delivery(1, 2), BOUND), Passage::Through);
+    }
+
+    #[test]
+    fn an_old_gate_s_end_leaves_the_new_one_alone() {
+        let mut gates = Gates::default();
+        gates.shut(conn(), ann(), 0);
+        gates.shut(conn(), ann(), 5);
+        gates.pass(conn(), &ann(), &delivery(1, 1), BOUND);
+        assert!(gates.expire(SHUT_NS).is_empty());
+        assert_eq!(gates.expire(SHUT_NS + 5).len(), 1);
+        assert_eq!(gates.lift(conn(), &ann(), &[(1, 1)], SHUT_NS + 6), None, "too late to be said");
     }
 
     #[test]

@@ -325,7 +325,7 @@ impl Reactor {
                 }
             }
             Mail::Lift { conn, peer, first, counted, delay } => {
-                let held = self.gates.lift(conn, &peer, &counted, cx.now_ns);
+                let Some(held) = self.gates.lift(conn, &peer, &counted, cx.now_ns) else { return };
                 // With nothing to say first, nobody need wait longer.
                 let delay = if first.is_empty() { AFTER_REPLY } else { delay };
                 let until_ns = cx.now_ns + delay.as_nanos() as u64;
