@@ -1,0 +1,55 @@
+//! Thousands of simulated runs of the real stages: whatever the interleaving, what clients were told is what is kept.
+//!
+//! Each run is decided by its seed. `SEEDS=n` sets how many of each scenario are run, `SEED=n` plays one again.
+
+#[path = "simulated/app.rs"]
+mod app;
+#[path = "simulated/login.rs"]
+mod login;
+#[path = "simulated/members.rs"]
+mod members;
+#[path = "simulated/resend.rs"]
+mod resend;
+#[path = "simulated/rig.rs"]
+mod rig;
+#[path = "simulated/say.rs"]
+mod say;
+#[path = "simulated/unique.rs"]
+mod unique;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// Runs a scenario for every seed, or the one that is asked for.
+fn for_seeds(scenario: fn(u64)) {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    if let Some(seed) = number("SEED") {
+        return scenario(seed);
+    }
+    let seeds = number("SEEDS").unwrap_or(if cfg!(debug_assertions) { 150 } else { 2_000 });
+    for seed in 0..seeds {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| scenario(seed))) {
+            eprintln!("failed with SEED={seed}");
+            resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn members_changed_at_once_all_count() {
+    for_seeds(members::changes_at_once_all_count);
+}
+
+#[test]
+fn a_login_among_arrivals_counts_or_delivers_each() {
+    for_seeds(login::counted_or_delivered);
+}
+
+#[test]
+fn a_resend_is_one_message() {
+    for_seeds(resend::one_message_whatever_was_resent);
+}
+
+#[test]
+fn a_unique_conversation_is_one() {
+    for_seeds(unique::one_conversation_for_both);
+}

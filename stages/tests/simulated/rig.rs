@@ -1,0 +1,527 @@
+//! One simulated run: the real stages over a store in memory, reactors and clients played by the test.
+//!
+//! The seed decides the layout, the sizes, who moves next and how long the outside takes. Reactors are one mailbox with a
+//! bound, emptied now and then; a session's gate is modelled here (net/gate.rs): what is delivered between `Entered` and
+//! `Lift` waits, and what the lift counted is dropped.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message as _;
+use tidegate_domain::app::{App, SignaturePolicy};
+use tidegate_domain::conversation::{Conversation, Kind, Member};
+use tidegate_domain::directory::LocalDirectory;
+use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, Millis};
+use tidegate_engine::{Pipeline, PoolSettings, Sim, Sink, StagePatch, StageSettings, Topology};
+use tidegate_protocol::wire::GenericCommand;
+use tidegate_stages::catalogue::{DECLARED, modules};
+use tidegate_stages::event::{Arrival, Arrived, Event, Origin};
+use tidegate_stages::mail::{Lift, Mail, Recipient};
+use tidegate_stages::shared::apps::Apps;
+use tidegate_stages::shared::tokens::Kept;
+use tidegate_stages::shared::world::{Parts, World};
+use tidegate_stages::supervisor::{Post, Watch};
+use tidegate_store::model::{ModelOptions, ModelStore};
+use tidegate_store::{Change, Page, Store, Stored};
+
+use super::app::AppServer;
+
+pub const APP: AppId = AppId(0);
+/// What the wall clock shows when a run begins.
+const EPOCH: Millis = 1_790_000_000_000;
+
+/// What a scenario wants of its run.
+#[derive(Clone, Copy, Default)]
+pub struct Wanted {
+    /// The app's server is asked before each message.
+    pub hooks: bool,
+}
+
+pub struct Rig {
+    pub seed: u64,
+    pub sim: Sim<Event>,
+    pub pipeline: Pipeline<Event>,
+    pub world: Arc<World>,
+    pub store: Arc<ModelStore>,
+    pub app: Arc<AppServer>,
+    pub conns: BTreeMap<ConnId, Conn>,
+    mailbox: Arc<Mailbox>,
+    groups: HashMap<u64, Vec<Recipient>>,
+    next_slot: u32,
+    patience: u32,
+    /// Time passes in small steps, so that nothing inside runs into its deadline: nobody is refused for that.
+    pub calm: bool,
+    beating: Arc<AtomicBool>,
+}
+
+/// A connection, as its client sees it.
+#[derive(Default)]
+pub struct Conn {
+    pub open: bool,
+    /// Closed by the server, and by which code.
+    pub closed_with: Option<i32>,
+    next_i: i32,
+    /// Commands, by their `i`, that wait for their answer.
+    pub waiting: HashSet<i32>,
+    pub answers: HashMap<i32, GenericCommand>,
+    /// Everything that came, answers too, in order.
+    pub got: Vec<GenericCommand>,
+    gates: HashMap<ClientId, Gate>,
+}
+
+enum Gate {
+    Shut(Vec<(Bytes, Option<(u64, i64)>)>),
+    Lifted(Arc<[(u64, i64)]>),
+}
+
+/// The reactors' mailbox: bounded for what has room reserved.
+struct Mailbox {
+    bound: u64,
+    used: AtomicU64,
+    missed: AtomicU64,
+    mail: Mutex<VecDeque<(Mail, bool)>>,
+    wake: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
+}
+
+impl Mailbox {
+    fn free(&self, n: u64) {
+        self.used.fetch_sub(n, SeqCst);
+        if self.missed.swap(0, SeqCst) > 0 {
+            let wake = self.wake.lock().unwrap().clone();
+            wake.expect("the pipeline has said whom to wake")();
+        }
+    }
+
+    fn try_reserve(&self, n: u64) -> bool {
+        self.used.fetch_update(SeqCst, SeqCst, |used| (used + n <= self.bound).then_some(used + n)).is_ok()
+    }
+}
+
+impl Sink<Event> for Mailbox {
+    fn reserve(&self, n: u32) -> bool {
+        self.try_reserve(n.into()) || {
+            self.missed.store(1, SeqCst);
+            self.try_reserve(n.into())
+        }
+    }
+
+    fn give_back(&self, n: u32) {
+        self.free(n.into());
+    }
+
+    fn push(&self, events: &mut Vec<Event>) {
+        let mut mail = self.mail.lock().unwrap();
+        for event in events.drain(..) {
+            let Event::Mail(one) = event else { panic!("only mail goes to the reactors: {event:?}") };
+            mail.push_back((one, true));
+        }
+    }
+
+    fn on_room(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        *self.wake.lock().unwrap() = Some(wake);
+    }
+}
+
+impl Post for Mailbox {
+    fn post(&self, mail: Mail) {
+        self.mail.lock().unwrap().push_back((mail, false));
+    }
+}
+
+impl Rig {
+    pub fn new(seed: u64, wanted: Wanted) -> Rig {
+        let mut sim = Sim::new(seed);
+        let env = sim.env();
+        let clock: Arc<dyn Fn() -> Millis + Send + Sync> = {
+            let env = env.clone();
+            Arc::new(move || EPOCH + (env.now() / 1_000_000) as Millis)
+        };
+        let store = Arc::new(ModelStore::new(ModelOptions { clock: clock.clone(), ..ModelOptions::default() }));
+        let app = Arc::new(AppServer::new(wanted.hooks, sim.outside(), sim.random(u64::MAX)));
+        let mailbox = Arc::new(Mailbox {
+            bound: 8 + sim.random(100),
+            used: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
+            mail: Mutex::default(),
+            wake: Mutex::default(),
+        });
+        let random = AtomicU64::new(sim.random(u64::MAX));
+        let world = World::new(Parts {
+            apps: Apps::new(vec![the_app()]),
+            directory: Arc::new(LocalDirectory::new()),
+            store: store.clone(),
+            hooks: app.clone(),
+            notifier: app.clone(),
+            post: mailbox.clone(),
+            clock,
+            random: Arc::new(move || {
+                let n = random.fetch_add(0x9E37_79B9_7F4A_7C15, SeqCst);
+                (u128::from(n) << 64 | u128::from(n.wrapping_mul(0xBF58_476D_1CE4_E5B9))).to_be_bytes()
+            }),
+            views: 64 * (1 + sim.random(8) as usize),
+            sessions_per_client: 100,
+            sample: 0.0,
+            journeys: 1,
+            tokens: Kept { nonces: 16, revoked: 1_000 },
+            trace: 0,
+        })
+        .expect("the model store reads");
+        let topology = topology(&mut sim);
+        let sinks = HashMap::from([("net".to_owned(), mailbox.clone() as Arc<dyn Sink<Event>>)]);
+        let watch = Arc::new(Watch { world: world.clone(), post: mailbox.clone() });
+        let pipeline = Pipeline::build(topology, modules(&world), sinks, watch, &["decode"], env)
+            .unwrap_or_else(|problems| panic!("seed {seed}: {problems:?}"));
+        Rig {
+            seed,
+            sim,
+            pipeline,
+            world,
+            store,
+            app,
+            conns: BTreeMap::new(),
+            mailbox,
+            groups: HashMap::new(),
+            next_slot: 0,
+            patience: 1 + (seed % 8) as u32,
+            calm: seed.is_multiple_of(2),
+            beating: Arc::default(),
+        }
+    }
+
+    pub fn chance(&mut self, one_in: u64) -> bool {
+        self.sim.random(one_in) == 0
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        self.sim.random(n as u64) as usize
+    }
+
+    pub fn pick<T: Clone>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())].clone()
+    }
+
+    // What clients do.
+
+    pub fn connect(&mut self) -> ConnId {
+        self.connect_as(false)
+    }
+
+    /// `offline_pushed`: by the older subprotocol.
+    pub fn connect_as(&mut self, offline_pushed: bool) -> ConnId {
+        self.next_slot += 1;
+        let conn = ConnId::new(0, 0, self.next_slot, 1);
+        self.conns.insert(conn, Conn { open: true, ..Conn::default() });
+        let origin = Origin { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), web: None, offline_pushed };
+        self.pipeline.door("decode").offer_always(Event::Arrived(Arrived { conn, what: Arrival::Opened(origin) }));
+        conn
+    }
+
+    /// The connection is gone, whatever was under way.
+    pub fn disconnect(&mut self, conn: ConnId) {
+        let own = self.conns.get_mut(&conn).expect("a connection of this run");
+        if std::mem::replace(&mut own.open, false) {
+            self.leave_groups(conn, None);
+            let what = Arrival::Closed { code: 1006 };
+            self.pipeline.door("decode").offer_always(Event::Arrived(Arrived { conn, what }));
+        }
+    }
+
+    /// Sends a command that wants an answer; gives its `i`.
+    pub fn ask(&mut self, conn: ConnId, peer: &str, mut command: GenericCommand) -> i32 {
+        let own = self.conns.get_mut(&conn).expect("a connection of this run");
+        own.next_i += 1;
+        let i = own.next_i;
+        if own.open {
+            own.waiting.insert(i);
+        }
+        command.i = Some(i);
+        self.say(conn, peer, command);
+        i
+    }
+
+    /// Sends a command as it is. One that finds no room is sent again when there is some, as a socket that is not read.
+    pub fn say(&mut self, conn: ConnId, peer: &str, mut command: GenericCommand) {
+        command.peer_id = Some(peer.to_owned());
+        let bytes = Bytes::from(command.encode_to_vec());
+        for _ in 0..1_000_000 {
+            if !self.conns[&conn].open {
+                return;
+            }
+            let what = Arrival::Frame { bytes: bytes.clone(), received_ns: 0, held: None, journey: None };
+            if self.pipeline.door("decode").offer(Event::Arrived(Arrived { conn, what })).is_ok() {
+                return;
+            }
+            self.turn();
+        }
+        panic!("seed {}: the door stays shut: {:?}", self.seed, self.pipeline.depths());
+    }
+
+    /// Opens a session, and waits until that is answered.
+    pub fn log_in(&mut self, conn: ConnId, peer: &str) {
+        let i = self.ask(conn, peer, super::say::open());
+        let answer = self.answer(conn, i);
+        assert!(super::say::is_opened(&answer), "seed {}: {answer:?}", self.seed);
+    }
+
+    /// Waits for an answer.
+    pub fn answer(&mut self, conn: ConnId, i: i32) -> GenericCommand {
+        for _ in 0..1_000_000 {
+            if let Some(answer) = self.conns[&conn].answers.get(&i) {
+                return answer.clone();
+            }
+            self.turn();
+        }
+        panic!("seed {}: {conn} never got its answer to {i}: {:?}", self.seed, self.pipeline.depths());
+    }
+
+    // What happens meanwhile.
+
+    /// Somebody moves: a worker, the world outside, or the reactors.
+    pub fn turn(&mut self) {
+        if self.sim.random(u64::from(self.patience) + 1) == 0 {
+            let most = 1 + self.below(6);
+            self.reactors(most);
+        } else {
+            self.beat();
+            self.sim.step(&self.pipeline);
+        }
+    }
+
+    /// In a calm run something always happens soon, and the clock goes no further than that.
+    fn beat(&self) {
+        if self.calm && !self.beating.swap(true, SeqCst) {
+            let beating = self.beating.clone();
+            self.sim.outside().after(Duration::from_micros(500), move || beating.store(false, SeqCst));
+        }
+    }
+
+    /// A while passes, of random length up to `most` turns.
+    pub fn pass(&mut self, most: usize) {
+        for _ in 0..self.below(most + 1) {
+            self.turn();
+        }
+    }
+
+    /// Until nothing moves any more. Then nothing may be left inside, and everybody has an answer.
+    pub fn settle(&mut self) {
+        for turn in 0..10_000_000 {
+            // What waits for its deadline shall find it.
+            if turn < 20_000 && !self.pipeline.quiet() {
+                self.beat();
+            }
+            let moved = self.sim.step(&self.pipeline);
+            let got = self.reactors(3);
+            if !moved && !got {
+                assert!(self.pipeline.quiet(), "seed {}: stuck: {:?}", self.seed, self.pipeline.depths());
+                for (conn, own) in self.conns.iter().filter(|(_, own)| own.open) {
+                    assert!(own.waiting.is_empty(), "seed {}: {conn} waits for {:?}", self.seed, own.waiting);
+                    let shut = own.gates.values().filter(|gate| matches!(gate, Gate::Shut(_))).count();
+                    assert_eq!(shut, 0, "seed {}: a gate of {conn} was never lifted", self.seed);
+                }
+                return;
+            }
+        }
+        panic!("seed {}: it never comes to rest: {:?}", self.seed, self.pipeline.depths());
+    }
+
+    /// Changes a stage's sizes at random.
+    pub fn resize(&mut self) {
+        let name = DECLARED[self.below(DECLARED.len())].name;
+        let patch = StagePatch {
+            workers: Some(1 + self.below(3)),
+            batch: Some(1 + self.below(8)),
+            bound: Some(if ["read", "hook"].contains(&name) { 4_096 } else { 32 + self.below(64) }),
+            ..StagePatch::default()
+        };
+        self.pipeline.set_stage(name, patch).unwrap_or_else(|problems| panic!("seed {}: {problems:?}", self.seed));
+    }
+
+    // The reactors.
+
+    /// Takes up to `most` pieces of mail; whether there was any.
+    fn reactors(&mut self, most: usize) -> bool {
+        let mut any = false;
+        for _ in 0..most {
+            let Some((mail, reserved)) = self.mailbox.mail.lock().unwrap().pop_front() else { break };
+            any = true;
+            self.order(mail);
+            if reserved {
+                self.mailbox.free(1);
+            }
+        }
+        any
+    }
+
+    fn order(&mut self, mail: Mail) {
+        match mail {
+            Mail::Several(several) => several.into_iter().for_each(|mail| self.order(mail)),
+            Mail::Reply { conn, frame } => self.receive(conn, None, &frame),
+            Mail::Deliver(deliver) => {
+                for to in deliver.to {
+                    self.pass_gate(&to, &deliver.frame, deliver.position);
+                }
+            }
+            Mail::Broadcast { group, frame, except, .. } => {
+                for to in self.groups.get(&group).cloned().unwrap_or_default() {
+                    if Some(&to.client) != except.as_ref() {
+                        self.receive(to.conn, Some(&to.client), &frame);
+                    }
+                }
+            }
+            Mail::Join { group, member } => {
+                let members = self.groups.entry(group).or_default();
+                if self.conns[&member.conn].open && !members.contains(&member) {
+                    members.push(member);
+                }
+            }
+            Mail::Leave { group, member } => {
+                self.groups.entry(group).or_default().retain(|one| *one != member);
+            }
+            Mail::LeaveAll(member) => self.leave_groups(member.conn, Some(&member.client)),
+            Mail::Entered(session) => {
+                if let Some(conn) = self.conns.get_mut(&session.conn).filter(|conn| conn.open) {
+                    conn.gates.insert(session.client, Gate::Shut(Vec::new()));
+                }
+            }
+            Mail::Lift(lift) => self.lift(lift),
+            Mail::Close { conn, code } => {
+                if let Some(own) = self.conns.get_mut(&conn).filter(|conn| conn.open) {
+                    own.closed_with = Some(code.number());
+                    self.disconnect(conn);
+                }
+            }
+            Mail::Gone { .. } | Mail::Alive { .. } => {}
+        }
+    }
+
+    fn pass_gate(&mut self, to: &Recipient, frame: &Bytes, position: Option<(u64, i64)>) {
+        let Some(conn) = self.conns.get_mut(&to.conn) else { return };
+        match conn.gates.get_mut(&to.client) {
+            Some(Gate::Shut(held)) => held.push((frame.clone(), position)),
+            Some(Gate::Lifted(counted)) if is_counted(counted, position) => {}
+            _ => self.receive(to.conn, Some(&to.client), frame),
+        }
+    }
+
+    fn lift(&mut self, Lift { session, first, counted, .. }: Lift) {
+        let Some(conn) = self.conns.get_mut(&session.conn) else { return };
+        if !matches!(conn.gates.get(&session.client), Some(Gate::Shut(_))) {
+            return;
+        }
+        let gate = conn.gates.insert(session.client.clone(), Gate::Lifted(counted.clone()));
+        let Some(Gate::Shut(held)) = gate else { return };
+        let kept = held.into_iter().filter(|(_, position)| !is_counted(&counted, *position)).map(|(frame, _)| frame);
+        for frame in first.into_iter().chain(kept) {
+            self.receive(session.conn, Some(&session.client), &frame);
+        }
+    }
+
+    fn leave_groups(&mut self, conn: ConnId, client: Option<&ClientId>) {
+        let leaves = |one: &Recipient| one.conn == conn && client.is_none_or(|client| one.client == *client);
+        self.groups.values_mut().for_each(|members| members.retain(|one| !leaves(one)));
+    }
+
+    /// A frame is with its client.
+    fn receive(&mut self, conn: ConnId, peer: Option<&ClientId>, frame: &Bytes) {
+        let Some(own) = self.conns.get_mut(&conn).filter(|conn| conn.open) else { return };
+        let mut bytes = frame.to_vec();
+        if let Some(peer) = peer {
+            tidegate_protocol::append_peer(&mut bytes, peer);
+        }
+        let command = GenericCommand::decode(&bytes[..]).expect("the server's frames are well formed");
+        if let Some(i) = command.i {
+            let waited = own.waiting.remove(&i);
+            assert!(waited, "seed {}: {conn} did not wait for {command:?}", self.seed);
+            own.answers.insert(i, command.clone());
+        }
+        own.got.push(command);
+    }
+
+    // What is true in the end.
+
+    /// Puts a conversation into the store without anybody's knowing: no cache has it.
+    pub fn given(&self, number: u8, kind: Kind, members: &[&str]) -> ConvId {
+        let cid = ConvId::Object([number; 12]);
+        let record = Conversation {
+            id: cid,
+            kind,
+            creator: "maker".into(),
+            members: members.iter().map(|client| Member { client: (*client).into(), joined: EPOCH - 1 }).collect(),
+            muted: Vec::new(),
+            attributes: Default::default(),
+            unique_id: None,
+            created: EPOCH - 1,
+            updated: EPOCH - 1,
+            version: 1,
+            expires: None,
+        };
+        let came = members.iter().map(|client| ClientId::from(*client)).collect();
+        self.store.commit(&[Change::Conversation { app: APP, record, came, went: Vec::new() }]).expect("it is kept");
+        cid
+    }
+
+    pub fn history(&self, cid: ConvId) -> Vec<Stored> {
+        let direction = tidegate_domain::command::Direction::New;
+        let page = Page { start: None, end: None, direction, limit: usize::MAX };
+        let history = self.store.page(APP, cid, &page).expect("the model store reads");
+        let rising = history.windows(2).all(|two| two[0].at < two[1].at && two[0].mid < two[1].mid);
+        assert!(rising, "seed {}: history is not in order: {history:?}", self.seed);
+        history
+    }
+
+    /// The stored members, sorted; the cache must agree where it has the conversation.
+    pub fn members(&self, cid: ConvId) -> Vec<String> {
+        let stored = self.store.conversation(APP, cid).unwrap().expect("it is there");
+        if let Some(cached) = self.world.views.get(APP, cid) {
+            assert_eq!(*cached, stored, "seed {}: the cache disagrees with the store", self.seed);
+        }
+        let mut members: Vec<String> = stored.members.iter().map(|member| member.client.to_string()).collect();
+        members.sort();
+        members
+    }
+}
+
+fn is_counted(counted: &[(u64, i64)], position: Option<(u64, i64)>) -> bool {
+    position.is_some_and(|(stream, place)| counted.iter().any(|(own, upto)| *own == stream && place <= *upto))
+}
+
+fn the_app() -> App {
+    App {
+        index: APP,
+        id: "app".into(),
+        key: "key".into(),
+        master_key: "master".into(),
+        origins: Vec::new(),
+        signature: SignaturePolicy::default(),
+        push_webhook: None,
+        webhooks: Vec::new(),
+    }
+}
+
+/// The usual pipeline, in a layout and with sizes that the seed chooses. What stands beside the line has room for all:
+/// being refused there is another test's.
+fn topology(sim: &mut Sim<Event>) -> Topology {
+    let shared = sim.random(2) == 0;
+    let stages = DECLARED.iter().map(|declared| {
+        let mut stage = StageSettings::new(declared.name);
+        for (output, to) in declared.targets {
+            stage = stage.to(*output, *to);
+        }
+        let beside = ["read", "hook", "push"].contains(&declared.name);
+        stage.workers = 1 + sim.random(3) as usize;
+        stage.batch = 1 + sim.random(8) as usize;
+        stage.bound = if beside { 4_096 } else { 32 + sim.random(64) as usize };
+        stage.pool = shared.then(|| if declared.blocks { "disk" } else { "common" }.to_owned());
+        stage
+    });
+    let stages = stages.collect();
+    let pools = match shared {
+        true => vec![PoolSettings::new("disk", 2), PoolSettings::new("common", 2 + sim.random(2) as usize)],
+        false => Vec::new(),
+    };
+    Topology { stages, pools }
+}
