@@ -8,6 +8,8 @@ mod app;
 mod login;
 #[path = "simulated/members.rs"]
 mod members;
+#[path = "simulated/mix.rs"]
+mod mix;
 #[path = "simulated/resend.rs"]
 mod resend;
 #[path = "simulated/rig.rs"]
@@ -52,4 +54,9 @@ fn a_resend_is_one_message() {
 #[test]
 fn a_unique_conversation_is_one() {
     for_seeds(unique::one_conversation_for_both);
+}
+
+#[test]
+fn all_at_once_has_one_order_and_loses_nothing() {
+    for_seeds(mix::one_order_and_nothing_lost);
 }

@@ -29,6 +29,7 @@ use tidegate_store::model::{ModelOptions, ModelStore};
 use tidegate_store::{Change, Page, Store, Stored};
 
 use super::app::AppServer;
+use super::say;
 
 pub const APP: AppId = AppId(0);
 /// What the wall clock shows when a run begins.
@@ -53,6 +54,8 @@ pub struct Rig {
     groups: HashMap<u64, Vec<Recipient>>,
     next_slot: u32,
     patience: u32,
+    /// How often somebody has moved.
+    pub turns: u64,
     /// Time passes in small steps, so that nothing inside runs into its deadline: nobody is refused for that.
     pub calm: bool,
     beating: Arc<AtomicBool>,
@@ -68,8 +71,14 @@ pub struct Conn {
     /// Commands, by their `i`, that wait for their answer.
     pub waiting: HashSet<i32>,
     pub answers: HashMap<i32, GenericCommand>,
+    /// At which turn each came.
+    pub answered: HashMap<i32, u64>,
     /// Everything that came, answers too, in order.
     pub got: Vec<GenericCommand>,
+    /// By the older subprotocol: what was missed comes as messages.
+    pub offline_pushed: bool,
+    /// At which turn the gate of its session was lifted.
+    pub lifted: Option<u64>,
     gates: HashMap<ClientId, Gate>,
 }
 
@@ -187,6 +196,7 @@ impl Rig {
             groups: HashMap::new(),
             next_slot: 0,
             patience: 1 + (seed % 8) as u32,
+            turns: 0,
             calm: seed.is_multiple_of(2),
             beating: Arc::default(),
         }
@@ -214,7 +224,7 @@ impl Rig {
     pub fn connect_as(&mut self, offline_pushed: bool) -> ConnId {
         self.next_slot += 1;
         let conn = ConnId::new(0, 0, self.next_slot, 1);
-        self.conns.insert(conn, Conn { open: true, ..Conn::default() });
+        self.conns.insert(conn, Conn { open: true, offline_pushed, ..Conn::default() });
         let origin = Origin { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), web: None, offline_pushed };
         self.pipeline.door("decode").offer_always(Event::Arrived(Arrived { conn, what: Arrival::Opened(origin) }));
         conn
@@ -262,9 +272,9 @@ impl Rig {
 
     /// Opens a session, and waits until that is answered.
     pub fn log_in(&mut self, conn: ConnId, peer: &str) {
-        let i = self.ask(conn, peer, super::say::open());
+        let i = self.ask(conn, peer, say::open());
         let answer = self.answer(conn, i);
-        assert!(super::say::is_opened(&answer), "seed {}: {answer:?}", self.seed);
+        assert!(say::is_opened(&answer), "seed {}: {answer:?}", self.seed);
     }
 
     /// Waits for an answer.
@@ -282,6 +292,7 @@ impl Rig {
 
     /// Somebody moves: a worker, the world outside, or the reactors.
     pub fn turn(&mut self) {
+        self.turns += 1;
         if self.sim.random(u64::from(self.patience) + 1) == 0 {
             let most = 1 + self.below(6);
             self.reactors(most);
@@ -414,6 +425,7 @@ impl Rig {
         }
         let gate = conn.gates.insert(session.client.clone(), Gate::Lifted(counted.clone()));
         let Some(Gate::Shut(held)) = gate else { return };
+        conn.lifted = Some(self.turns);
         let kept = held.into_iter().filter(|(_, position)| !is_counted(&counted, *position)).map(|(frame, _)| frame);
         for frame in first.into_iter().chain(kept) {
             self.receive(session.conn, Some(&session.client), &frame);
@@ -437,6 +449,7 @@ impl Rig {
             let waited = own.waiting.remove(&i);
             assert!(waited, "seed {}: {conn} did not wait for {command:?}", self.seed);
             own.answers.insert(i, command.clone());
+            own.answered.insert(i, self.turns);
         }
         own.got.push(command);
     }
