@@ -330,10 +330,11 @@ fn change(server: &Server, pools: &[&str], mut random: Rng, stop: &AtomicBool) -
         let (path, body) = if !pools.is_empty() && random.u8(..4) == 0 {
             (format!("/pools/{}", random.choice(pools).unwrap()), json!({ "workers": random.u8(1..5) }))
         } else {
-            let body = match random.u8(..4) {
+            let body = match random.u8(..5) {
                 0 => json!({ "workers": random.u8(1..5) }),
                 1 => json!({ "batch": random.choice([1, 2, 7, 64, 200]) }),
                 2 => json!({ "bound": random.choice([64, 300, 1000, 8192]) }),
+                3 => json!({ "policy": random.choice(["block", "shed", "drop-oldest"]) }),
                 _ => json!({ "workers": random.u8(1..4), "batch": random.u8(1..65), "bound": random.u16(500..9000) }),
             };
             (format!("/stages/{}", random.choice(LINE).unwrap()), body)
@@ -347,7 +348,7 @@ fn change(server: &Server, pools: &[&str], mut random: Rng, stop: &AtomicBool) -
                 }
                 changes += 1;
             }
-            // A bound that a batch before it does not fit into, or more workers than a shared pool has.
+            // A bound that a batch before it does not fit into, or a policy that would lose what was promised.
             422 => {}
             _ => panic!("PATCH {path} {body}: {answer:?}"),
         }
