@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::client::{body, code, some, text, texts};
 use common::receiver::is_signed;
-use common::{Call, Client, Receiver, Refused, Reply, Server, app, eventually, patient};
+use common::{Call, Client, Receiver, Refused, Reply, Server, Setup, Wire, app, eventually, patient};
 use serde_json::{Value, json};
 use tidegate_protocol::wire::*;
 
@@ -65,6 +65,30 @@ fn a_message_is_asked_about_before_it_is_kept() {
     }
     assert!(params["timestamp"].as_i64().is_some_and(|t| (t - common::now_ms()).abs() < 60_000));
     assert_eq!(params["sourceIP"], "127.0.0.1");
+}
+
+#[test]
+fn a_trusted_proxy_names_the_real_client() {
+    let receiver = Receiver::agreeing();
+    let tables = patient() + &app("hooked-app", &webhook(&receiver, BEFORE, ""));
+    let line = "PROXY TCP4 203.0.113.9 127.0.0.1 40000 7701\r\n";
+    let through = |server: &Server| {
+        let mut tom = Client::over(Wire::through_proxy(server, line).unwrap());
+        tom.app = "hooked-app".into();
+        tom
+    };
+    // Loopback is trusted by default.
+    let server = Server::with(tables.clone());
+    let mut tom = through(&server);
+    tom.open("tom");
+    let cid = tom.start(&["jerry"]);
+    tom.send(&cid, "from afar");
+    assert_eq!(receiver.call("a call", |_| true).params["sourceIP"], "203.0.113.9");
+    // Where nobody is trusted, the line is the beginning of a frame, and that frame no command.
+    let server = Server::launch(Setup { listen: "trusted_proxies = []", tables, ..Setup::default() });
+    let mut tom = through(&server);
+    tom.wire.send_raw(&[0; 100]).unwrap();
+    tom.gone();
 }
 
 #[test]

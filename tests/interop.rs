@@ -302,6 +302,26 @@ fn the_router_tells_where_to_connect() {
 }
 
 #[test]
+fn development_has_a_page_and_journeys_and_nothing_else_has() {
+    let development = Server::start();
+    let mut tom = Client::tcp(&development, "tom");
+    let cid = tom.start(&["jerry"]);
+    let sent = tom.send(&cid, "look at my way");
+    assert_eq!(http::get(development.http(), "/").status, 200);
+    let journey = eventually("the journey of a message", || {
+        let answer = http::get(development.http(), &format!("/dev/journeys/{}", sent.id));
+        (answer.status == 200).then(|| answer.json().to_string())
+    });
+    for stage in ["decode", "authenticate", "route", "persist", "fan_out"] {
+        assert!(journey.contains(stage), "{stage} is not in {journey}");
+    }
+    let server = Server::with(common::app("own-app-1", ""));
+    for path in ["/", "/dev/journeys/x"] {
+        assert_eq!(http::get(server.http(), path).status, 404, "{path}");
+    }
+}
+
+#[test]
 fn heartbeats_are_answered() {
     let server = Server::start();
     let mut ws = Wire::connect(&server, Via::WebSocket).unwrap();

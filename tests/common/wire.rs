@@ -100,6 +100,14 @@ impl Wire {
         Ok(Wire { framing: Framing::WebSocket { socket: Box::new(socket), text: false }, tcp })
     }
 
+    /// By TCP through a proxy that says who the client is, in the first line.
+    pub fn through_proxy(server: &Server, line: &str) -> io::Result<Wire> {
+        let mut tcp = TcpStream::connect(server.tcp())?;
+        tcp.write_all(line.as_bytes())?;
+        let socket = Socket::Plain(tcp.try_clone()?);
+        Ok(Wire { framing: Framing::Length { socket, read: Vec::new(), at: 0 }, tcp })
+    }
+
     /// The whole command leaves, or an error says that the connection is gone.
     pub fn send(&mut self, command: &GenericCommand) -> io::Result<()> {
         self.send_raw(&command.encode_to_vec())
