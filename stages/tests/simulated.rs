@@ -60,3 +60,8 @@ fn a_unique_conversation_is_one() {
 fn all_at_once_has_one_order_and_loses_nothing() {
     for_seeds(mix::one_order_and_nothing_lost);
 }
+
+#[test]
+fn under_pressure_a_command_is_refused_or_done() {
+    for_seeds(mix::refused_or_done);
+}

@@ -16,7 +16,7 @@ use tidegate_domain::app::{App, SignaturePolicy};
 use tidegate_domain::conversation::{Conversation, Kind, Member};
 use tidegate_domain::directory::LocalDirectory;
 use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, Millis};
-use tidegate_engine::{Pipeline, PoolSettings, Sim, Sink, StagePatch, StageSettings, Topology};
+use tidegate_engine::{Pipeline, Policy, PoolSettings, Sim, Sink, StagePatch, StageSettings, Topology};
 use tidegate_protocol::wire::GenericCommand;
 use tidegate_stages::catalogue::{DECLARED, modules};
 use tidegate_stages::event::{Arrival, Arrived, Event, Origin};
@@ -40,6 +40,8 @@ const EPOCH: Millis = 1_790_000_000_000;
 pub struct Wanted {
     /// The app's server is asked before each message.
     pub hooks: bool,
+    /// What stands beside the line is often full, and what may be refused on the line is.
+    pub tight: bool,
 }
 
 pub struct Rig {
@@ -54,6 +56,7 @@ pub struct Rig {
     groups: HashMap<u64, Vec<Recipient>>,
     next_slot: u32,
     patience: u32,
+    tight: bool,
     /// How often somebody has moved.
     pub turns: u64,
     /// Time passes in small steps, so that nothing inside runs into its deadline: nobody is refused for that.
@@ -179,7 +182,7 @@ impl Rig {
             trace: 0,
         })
         .expect("the model store reads");
-        let topology = topology(&mut sim);
+        let topology = topology(&mut sim, wanted.tight);
         let sinks = HashMap::from([("net".to_owned(), mailbox.clone() as Arc<dyn Sink<Event>>)]);
         let watch = Arc::new(Watch { world: world.clone(), post: mailbox.clone() });
         let pipeline = Pipeline::build(topology, modules(&world), sinks, watch, &["decode"], env)
@@ -196,6 +199,7 @@ impl Rig {
             groups: HashMap::new(),
             next_slot: 0,
             patience: 1 + (seed % 8) as u32,
+            tight: wanted.tight,
             turns: 0,
             calm: seed.is_multiple_of(2),
             beating: Arc::default(),
@@ -345,7 +349,11 @@ impl Rig {
         let patch = StagePatch {
             workers: Some(1 + self.below(3)),
             batch: Some(1 + self.below(8)),
-            bound: Some(if ["read", "hook"].contains(&name) { 4_096 } else { 32 + self.below(64) }),
+            bound: Some(match ["read", "hook", "push"].contains(&name) {
+                true if self.tight => 2 + self.below(8),
+                true => 4_096,
+                false => 32 + self.below(64),
+            }),
             ..StagePatch::default()
         };
         self.pipeline.set_stage(name, patch).unwrap_or_else(|problems| panic!("seed {}: {problems:?}", self.seed));
@@ -515,9 +523,9 @@ fn the_app() -> App {
     }
 }
 
-/// The usual pipeline, in a layout and with sizes that the seed chooses. What stands beside the line has room for all:
-/// being refused there is another test's.
-fn topology(sim: &mut Sim<Event>) -> Topology {
+/// The usual pipeline, in a layout and with sizes that the seed chooses. What stands beside the line has room for all
+/// unless it is to be `tight`.
+fn topology(sim: &mut Sim<Event>, tight: bool) -> Topology {
     let shared = sim.random(2) == 0;
     let stages = DECLARED.iter().map(|declared| {
         let mut stage = StageSettings::new(declared.name);
@@ -527,7 +535,14 @@ fn topology(sim: &mut Sim<Event>) -> Topology {
         let beside = ["read", "hook", "push"].contains(&declared.name);
         stage.workers = 1 + sim.random(3) as usize;
         stage.batch = 1 + sim.random(8) as usize;
-        stage.bound = if beside { 4_096 } else { 32 + sim.random(64) as usize };
+        stage.bound = match beside {
+            true if tight => 2 + sim.random(8) as usize,
+            true => 4_096,
+            false => 32 + sim.random(64) as usize,
+        };
+        if tight && ["route", "persist"].contains(&declared.name) && sim.random(2) == 0 {
+            stage.policy = Policy::Shed;
+        }
         stage.pool = shared.then(|| if declared.blocks { "disk" } else { "common" }.to_owned());
         stage
     });

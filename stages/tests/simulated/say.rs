@@ -30,6 +30,11 @@ pub fn open() -> GenericCommand {
     session(Op::Open, SessionCommand::default())
 }
 
+/// As the one device of this kind.
+pub fn open_tagged() -> GenericCommand {
+    session(Op::Open, SessionCommand { tag: Some("phone".into()), ..Default::default() })
+}
+
 /// Coming back by a token.
 pub fn reopen(token: &str) -> GenericCommand {
     session(Op::Open, SessionCommand { r: Some(true), st: Some(token.to_owned()), ..Default::default() })
@@ -86,6 +91,11 @@ pub fn is(command: &GenericCommand, cmd: Cmd, op: Op) -> bool {
 
 pub fn is_opened(command: &GenericCommand) -> bool {
     is(command, Cmd::Session, Op::Opened)
+}
+
+/// The end of a session that another device has taken.
+pub fn is_kicked(command: &GenericCommand) -> bool {
+    command.i.is_none() && is(command, Cmd::Session, Op::Closed)
 }
 
 /// A good ack of a message: its id and time.
