@@ -19,6 +19,7 @@ use tidegate_protocol::{FailureForm, Head};
 use tidegate_stages::event::{Arrival, Arrived, Event, Origin};
 use tidegate_stages::mail::{Class, Deliver, Lift, Mail, Recipient};
 use tidegate_stages::shared::World;
+use tidegate_stages::shared::traces::Step;
 use tidegate_stages::supervisor::Post;
 
 /// The pipeline's entrance, as the reactors see it.
@@ -42,7 +43,7 @@ impl net::Door for Entrance {
         let bytes = frame.bytes.clone();
         let head = tidegate_protocol::peek(&bytes);
         if !self.door.admit(class_of(&head), who(conn, &head)) {
-            return Err(self.refusal(&head));
+            return Err(self.refusal(conn, &head));
         }
         let is_message = head.cmd == Some(CommandType::Direct as i32);
         let what = Arrival::Frame {
@@ -52,7 +53,7 @@ impl net::Door for Entrance {
             journey: if is_message { self.world.journeys.begin() } else { None },
         };
         let event = Event::Arrived(Arrived { conn, what });
-        self.door.offer_at(event, frame.received_ns).map_err(|_| self.refusal(&head))
+        self.door.offer_at(event, frame.received_ns).map_err(|_| self.refusal(conn, &head))
     }
 
     fn closed(&self, conn: ConnId, why: net::Closed) {
@@ -61,8 +62,12 @@ impl net::Door for Entrance {
 }
 
 impl Entrance {
-    fn refusal(&self, head: &Head<'_>) -> net::Refusal {
+    fn refusal(&self, conn: ConnId, head: &Head<'_>) -> net::Refusal {
         let now = self.world.now();
+        self.world.traces.note(|| {
+            let step = Step::new(now, "refused", "door").conn(conn).code(Code::Overloaded.number());
+            head.peer.into_iter().fold(step, |step, peer| step.client(&peer.into()))
+        });
         let failure = Failure::because(Code::Overloaded, "the server is too busy: send again later");
         let answer = FailureForm::of_head(head).answer(failure, MessageId::new(now, 0, 0), now);
         let reply = answer.map(|answer| tidegate_protocol::answer(head.i, head.peer, now, &answer));
@@ -126,11 +131,16 @@ impl engine::Sink<Event> for Reactors {
     fn push(&self, events: &mut Vec<Event>) {
         let Some(mailbox) = self.mailbox.get() else { return events.clear() };
         let mut out = Vec::with_capacity(events.len());
+        // Their share of a session's commands in flight is given up once the answers are in the mailbox.
+        let mut answered = Vec::new();
         for event in events.drain(..) {
-            let Event::Mail(mail) = event else {
+            let Event::Mail(mut mail) = event else {
                 mailbox.give_back(1);
                 continue;
             };
+            if let Mail::Reply { busy, .. } = &mut mail {
+                answered.extend(busy.take());
+            }
             match mail {
                 Mail::Several(several) => {
                     // One place was reserved for them; the rest goes past the bound, behind what came before.
@@ -145,6 +155,7 @@ impl engine::Sink<Event> for Reactors {
             }
         }
         mailbox.push(&mut out);
+        drop(answered);
     }
 
     fn on_room(&self, wake: Arc<dyn Fn() + Send + Sync>) {
@@ -166,7 +177,7 @@ impl Post for Reactors {
 /// `None`: nothing is to be done.
 fn translate(mail: Mail) -> Option<net::Mail> {
     Some(match mail {
-        Mail::Reply { conn, frame } => net::Mail::Reply { conn, frame },
+        Mail::Reply { conn, frame, .. } => net::Mail::Reply { conn, frame },
         Mail::Deliver(Deliver { to, frame, class, cause, since_ns, position }) => net::Mail::Deliver {
             to: to.into_iter().map(recipient).collect(),
             frame,

@@ -145,8 +145,12 @@ pub fn load(file: Option<&PathBuf>) -> Result<Config, Stop> {
     let (text, name) = match file {
         None => (tidegate_config::DEFAULT.to_owned(), "pipeline.toml (built in)".to_owned()),
         Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| Stop::usage(format!("cannot read {}: {error}", path.display())))?;
+            let bytes =
+                std::fs::read(path).map_err(|error| Stop::usage(format!("cannot read {}: {error}", path.display())))?;
+            let text = String::from_utf8(bytes).map_err(|error| {
+                let at = error.utf8_error().valid_up_to();
+                Stop::because(format!("{}: not UTF-8 at byte {at}; save the file as UTF-8", path.display()))
+            })?;
             (text, path.display().to_string())
         }
     };
@@ -179,6 +183,13 @@ pub fn catalogue() -> ModuleCatalogue {
 
 fn check(file: Option<PathBuf>) -> Result<(), Stop> {
     let config = load(file.as_ref())?;
+    if config.listen.tls.is_none() && !config.listen.plain && !crate::compose::is_development(&config) {
+        return Err(Stop::because("nobody could connect: listen.plain is false and there is no listen.tls"));
+    }
+    if let Some(tls) = &config.listen.tls {
+        crate::certificate::from_files(&tls.cert, &tls.key)
+            .map_err(|error| Stop::because(format!("listen.tls: {error}")))?;
+    }
     let name = file.map_or("the built-in default".to_owned(), |file| file.display().to_string());
     let (stages, apps) = (config.topology.stages.len(), config.apps.len());
     eprintln!("{name} is good: {stages} stages, {apps} app{}", if apps == 1 { "" } else { "s" });
@@ -221,8 +232,9 @@ mod tests {
 
     #[test]
     fn the_reference_page_tells_what_the_stages_really_declare() {
-        let page = include_str!("../docs/configuration.md");
-        assert!(page == tidegate_config::reference(&catalogue()), "docs/configuration.md is out of date");
+        let (page, current) = (include_str!("../docs/configuration.md"), tidegate_config::reference(&catalogue()));
+        let other = page.lines().zip(current.lines()).find(|(page, current)| page != current);
+        assert!(page == current, "docs/configuration.md is out of date: {other:?}");
     }
 
     #[test]

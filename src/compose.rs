@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidegate_config::Config;
 use tidegate_domain::directory::LocalDirectory;
+use tidegate_domain::ids::ClientId;
+use tidegate_domain::reply::Notice;
 use tidegate_engine::{Env, Pipeline, Sink, Sinks};
 use tidegate_http::{Deps, HookOptions, HttpRuntime, HttpSide, NotifierOptions, WebhookHooks, WebhookNotifier};
 use tidegate_net as net;
@@ -55,6 +57,12 @@ pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
     std::fs::create_dir_all(&args.data)
         .map_err(|error| format!("cannot make the data folder {}: {error}", args.data.display()))?;
     let certificate = certificate(&config, args, development)?;
+    if certificate.is_none() && !config.listen.plain {
+        return Err(
+            "nobody could connect: listen.plain is false and there is no listen.tls; name a certificate and its key"
+                .into(),
+        );
+    }
     let runtime = HttpRuntime::start(HTTP_THREADS).map_err(|error| error.to_string())?;
     let clock: Clock = Arc::new(now);
     let store = rocks::open(RocksOptions {
@@ -189,26 +197,27 @@ impl Server {
         if let Some(side) = self.http.0.get() {
             side.drain();
         }
+        // Some of the time is for what comes after the clients.
+        let all = self.config.net.drain_timeout;
+        let rest = (all / 4).min(Duration::from_secs(1));
         let pipeline = self.pipeline.clone();
-        let all_left = self.net.drain(
-            self.config.net.drain_timeout,
-            move || pipeline.quiet(),
-            Arc::new(|peer| {
-                let mut frame = tidegate_protocol::notice(now(), &tidegate_domain::reply::Notice::GoAway).to_vec();
-                if let Some(peer) = peer {
-                    tidegate_protocol::append_peer(&mut frame, peer);
-                }
-                frame.into()
-            }),
-        );
-        if !all_left {
-            log::info!("some clients were still connected at the end of drain_timeout");
+        let goaway = Arc::new(|peer: Option<&ClientId>| {
+            let mut frame = tidegate_protocol::notice(now(), &Notice::GoAway).to_vec();
+            if let Some(peer) = peer {
+                tidegate_protocol::append_peer(&mut frame, peer);
+            }
+            frame.into()
+        });
+        if self.net.drain(all - rest, move || pipeline.quiet(), goaway) {
+            log::info!("all clients have left");
+        } else {
+            log::info!("the clients that were still connected at the end of drain_timeout were closed");
         }
         // The reactors' threads end, and tell the pipeline of each connection that was left.
         drop(self.net);
-        self.pipeline.drain(Duration::from_secs(1));
+        self.pipeline.drain(rest / 2);
         self.pipeline.stop();
-        self.runtime.stop(Duration::from_secs(1));
+        self.runtime.stop(rest / 4);
     }
 }
 
@@ -240,7 +249,7 @@ fn certificate(config: &Config, args: &RunArgs, development: bool) -> Result<Opt
 }
 
 /// Everybody knows the development app's keys; with them the server is for trying things out.
-fn is_development(config: &Config) -> bool {
+pub fn is_development(config: &Config) -> bool {
     config.apps.iter().any(|app| &*app.key == tidegate_config::DEVELOPMENT_KEY)
 }
 

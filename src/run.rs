@@ -33,7 +33,7 @@ pub fn run(args: &RunArgs) -> Result<(), Stop> {
         log::warn!("a second signal will not be heard: {error}");
     }
     server.drain();
-    log::info!("all left");
+    log::info!("stopped");
     Ok(())
 }
 

@@ -14,11 +14,30 @@ pub fn steps(world: &World, of: &TraceOf) -> Vec<TraceStep> {
             world.traces.find(|step| step.client.as_ref().is_some_and(is) || step.to.iter().any(is))
         }
         TraceOf::Message(text) => match MessageId::parse(text) {
-            Some(mid) => world.traces.find(|step| step.mid == Some(mid)),
+            Some(mid) => return of_message(world, mid),
             None => Vec::new(),
         },
     };
     found.into_iter().map(shown).collect()
+}
+
+/// A message's stages come first, where it was sampled: they say how long, the steps say what.
+fn of_message(world: &World, mid: MessageId) -> Vec<TraceStep> {
+    let journey = world.journeys.find(mid);
+    let marks = journey.iter().flat_map(|journey| journey.marks()).map(|mark| TraceStep {
+        at_ms: mid.at(),
+        what: "stage".to_owned(),
+        stage: Some(mark.stage.to_string()),
+        message: Some(mid.to_string()),
+        detail: Some(format!(
+            "waited {} us, worked on for {} us in a batch of {}",
+            mark.started_at.saturating_sub(mark.queued_at) / 1_000,
+            mark.ended_at.saturating_sub(mark.started_at) / 1_000,
+            mark.batch
+        )),
+        ..TraceStep::default()
+    });
+    marks.chain(world.traces.find(|step| step.mid == Some(mid)).into_iter().map(shown)).collect()
 }
 
 fn shown(step: Step) -> TraceStep {

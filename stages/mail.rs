@@ -7,6 +7,8 @@ use bytes::Bytes;
 use tidegate_domain::error::Code;
 use tidegate_domain::ids::{ClientId, ConnId};
 
+use crate::shared::busy::Busy;
+
 /// One session that a frame goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
@@ -30,10 +32,12 @@ pub enum Class {
 /// An order to the reactors.
 #[derive(Debug, Clone)]
 pub enum Mail {
-    /// The answer to a command; carries its own `peerId`.
+    /// The answer to a command; carries its own `peerId`. `busy`: its share of its session's commands in flight, to be
+    /// dropped once the reactor has the frame, so that the session's end is told after it.
     Reply {
         conn: ConnId,
         frame: Bytes,
+        busy: Option<Arc<Busy>>,
     },
     /// One frame to many sessions, each of which gets its own `peerId` appended.
     Deliver(Deliver),

@@ -50,13 +50,16 @@ pub fn pairs(args: &PairsArgs) -> Result<(), Stop> {
     let run = std::process::id();
     let (mut senders, mut receivers) = (Vec::new(), Vec::new());
     let mut ends = Vec::new();
+    let mut connected = Vec::new();
     for pair in 0..args.pairs {
-        let (sender, receiver) = connect(args, server, run, pair).map_err(|error| {
+        connected.push(connect(args, server, run, pair).map_err(|error| {
             Stop::because(format!("{server}: {error} (is the server running, and app {} there?)", args.app))
-        })?;
-        ends.push(receiver.1);
+        })?);
+    }
+    for (sender, (receiver, end)) in connected {
+        ends.push(end);
         let one = tally.clone();
-        receivers.push(thread::spawn(move || receive(receiver.0, &one)));
+        receivers.push(thread::spawn(move || receive(receiver, &one)));
         let (one, outstanding, size, transient) = (tally.clone(), args.outstanding, args.size, args.transient);
         senders.push(thread::spawn(move || send(sender, outstanding, size, transient, &one)));
     }

@@ -115,7 +115,7 @@ impl Worker {
     fn answer_gate(&self, incoming: &Incoming, answer: Answer, batch: &mut Batch<'_, Event>) {
         let Request { i, peer, .. } = &incoming.request;
         let frame = tidegate_protocol::answer(*i, peer.as_deref(), self.0.now(), &answer);
-        batch.emit(NET, Event::Mail(Mail::Reply { conn: incoming.conn, frame }));
+        batch.emit(NET, Event::Mail(Mail::Reply { conn: incoming.conn, frame, busy: None }));
         batch.emit(NET, Event::Mail(Mail::Alive { conn: incoming.conn }));
     }
 
@@ -190,31 +190,31 @@ impl Worker {
         Ok(change)
     }
 
-    /// Checks a signature as the app wants it, and uses up its nonce.
+    /// Checks a signature as the app wants it, and uses up its nonce. `false`: none was needed.
     fn signed(
         &self,
         ask: &Ask,
         action: Action<'_>,
         given: Option<&tidegate_domain::command::Signature>,
         batch: &mut Batch<'_, Event>,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let now = self.0.now();
         let code = match action {
             Action::Login => Code::SignatureFailed,
             _ => Code::ConversationSignatureFailed,
         };
         let Some(used) = signature::check(self.0.apps.get(ask.app), &ask.client, action, given, now)? else {
-            return Ok(());
+            return Ok(false);
         };
         // Java opens twice on each new connection, maybe by one signature (wire.md 1.6): who is in already stays in.
         if action == Action::Login && self.0.connections.is_open(ask.conn, &ask.client) {
-            return Ok(());
+            return Ok(true);
         }
         if self.0.tokens.use_nonce(ask.app, &used.nonce, used.until, now).is_err() {
             return Err(Failure::because(code, "this signature's nonce was used before: sign each command anew"));
         }
         self.remember(ask, Memory::Nonce { nonce: used.nonce, until: used.until }, batch);
-        Ok(())
+        Ok(true)
     }
 
     /// Has route hand something to persist that nobody waits for.

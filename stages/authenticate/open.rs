@@ -16,6 +16,7 @@ use tidegate_engine::Batch;
 use super::{Incoming, NET, NEXT, Worker};
 use crate::event::{self, Ask, Asked, Entrance, Event, Memory, Saying, Snapshot, Task, Work};
 use crate::mail::{Class, Deliver, Lift, Mail, Recipient};
+use crate::shared::busy::Busy;
 use crate::shared::traces::Step;
 
 /// Ended tokens that one log-in has written down; the output's room is reserved for so many. (More than one session of a
@@ -46,7 +47,7 @@ impl Worker {
                     now,
                     &Answer::Failed(failure),
                 );
-                batch.emit(NET, Event::Mail(Mail::Reply { conn, frame }));
+                batch.emit(NET, Event::Mail(Mail::Reply { conn, frame, busy: None }));
                 if let Some(code) = close {
                     batch.emit(NET, Event::Mail(Mail::Close { conn, code }));
                 }
@@ -153,7 +154,7 @@ impl Worker {
     }
 
     pub(super) fn enter(&self, entering: Entrance, batch: &mut Batch<'_, Event>) {
-        let Entrance { ask, tag, device, shown, reopen, last_unread } = entering;
+        let Entrance { mut ask, tag, device, shown, reopen, last_unread } = entering;
         let (app, conn, session, now) = (ask.app, ask.conn, ask.session(), self.0.now());
         // Coming back by a token keeps it: JavaScript shows the same one each time.
         let id = shown.unwrap_or_else(|| self.0.random());
@@ -172,7 +173,8 @@ impl Worker {
         let new = Entering { entry: SessionEntry { conn, tag, device, token: id }, reopen, shown };
         let most = self.0.sessions_per_client;
         // Among the connection's sessions before it is in the directory: whoever kicks it finds it there too.
-        let (is_new, offline_pushed) = self.take_place(app, &session);
+        let (is_new, offline_pushed, busy) = self.take_place(app, &session);
+        ask.busy = Some(busy);
         let admission = self.0.directory.change(app, &session.client, |sessions| login::enter(sessions, new, most));
         let admission = match admission {
             Ok(admission) => admission,
@@ -186,10 +188,11 @@ impl Worker {
         self.0.traces.note(|| Step::new(now, "opened", "authenticate").conn(conn).client(&session.client));
         let again = admission.replaced.iter().any(|old| old.conn == conn);
         self.answer_or_error(&ask, Answer::Opened { token: sealed.into(), ttl_s: TOKEN_TTL_S }, batch);
-        let replaced = admission.replaced.iter().filter(|old| old.conn != conn);
-        let replaced = replaced.flat_map(|old| self.take_off(app, &session.client, old.conn, Some(now)));
-        let kicked = admission.kicked.iter().flat_map(|old| self.kick(app, &session.client, old.conn, now));
-        let words: Vec<Mail> = replaced.chain(kicked).collect();
+        for old in admission.replaced.iter().filter(|old| old.conn != conn) {
+            self.take_off(app, &session.client, old.conn, Some(now));
+        }
+        let kicked = admission.kicked.iter().map(|old| self.kick(app, &session.client, old.conn, now));
+        let words: Vec<Mail> = kicked.collect();
         if !words.is_empty() {
             batch.emit(NET, Event::Mail(Mail::Several(words)));
         }
@@ -202,7 +205,7 @@ impl Worker {
         self.rejoin(app, &session, now, batch);
         if !again {
             // `opened` was the answer; nobody waits for one to this.
-            let ask = Ask { i: None, ..ask };
+            let ask = Ask { i: None, busy: None, ..ask };
             let snapshot = Snapshot { last_unread, as_of: now, offline_pushed };
             batch.emit(NEXT, Event::Task(Box::new(Task { ask, what: Work::Snapshot(snapshot) })));
         }
@@ -225,39 +228,51 @@ impl Worker {
     /// Java's re-open has no `i`, and is answered without.
     fn answer_or_error(&self, ask: &Ask, answer: Answer, batch: &mut Batch<'_, Event>) {
         let frame = tidegate_protocol::answer(ask.i, Some(&ask.client), self.0.now(), &answer);
-        batch.emit(NET, Event::Mail(Mail::Reply { conn: ask.conn, frame }));
+        batch.emit(NET, Event::Mail(Mail::Reply { conn: ask.conn, frame, busy: ask.busy.clone() }));
     }
 
     /// Puts the session among its connection's, and says whether it is new there and whether the connection's clients
     /// are pushed what they missed.
-    fn take_place(&self, app: AppId, session: &Recipient) -> (bool, bool) {
+    fn take_place(&self, app: AppId, session: &Recipient) -> (bool, bool, Arc<Busy>) {
         let placed = self.0.connections.with(session.conn, |connection| {
             connection.app = Some(app);
-            let is_new = connection.sessions.insert(session.client.clone(), Arc::default()).is_none();
-            (is_new, connection.origin.offline_pushed)
+            let before = connection.sessions.get(&session.client).cloned();
+            let is_new = before.is_none();
+            let busy = before.unwrap_or_default();
+            connection.sessions.insert(session.client.clone(), busy.clone());
+            (is_new, connection.origin.offline_pushed, busy)
         });
         placed.unwrap_or_default()
     }
 
-    /// An older session of the client, on another connection, is over: what its reactor is to know.
-    fn take_off(&self, app: AppId, client: &ClientId, conn: ConnId, comes_back: Option<Millis>) -> [Mail; 2] {
+    /// An older session of the client, on another connection, is over. Its reactor hears of it after what is under way,
+    /// which may still put it into a room's group.
+    fn take_off(&self, app: AppId, client: &ClientId, conn: ConnId, comes_back: Option<Millis>) {
         let old = Recipient { conn, client: client.clone() };
-        let (_, still) = self.0.connections.end_session(conn, client);
+        let (busy, still) = self.0.connections.end_session(conn, client);
         self.0.rooms.gone(app, &old, comes_back);
-        [Mail::LeaveAll(old), Mail::Gone { conn, still }]
+        let world = self.0.clone();
+        let tell = move || {
+            world.post.post(Mail::LeaveAll(old));
+            world.post.post(Mail::Gone { conn, still });
+        };
+        match busy {
+            Some(busy) => busy.when_done(tell),
+            None => tell(),
+        }
     }
 
-    fn kick(&self, app: AppId, client: &ClientId, conn: ConnId, now: Millis) -> Vec<Mail> {
+    fn kick(&self, app: AppId, client: &ClientId, conn: ConnId, now: Millis) -> Mail {
         let notice = Notice::SessionClosed(Code::SessionConflict.into());
-        let word = Mail::Deliver(Deliver {
+        self.take_off(app, client, conn, None);
+        Mail::Deliver(Deliver {
             to: vec![Recipient { conn, client: client.clone() }],
             frame: tidegate_protocol::notice(now, &notice),
             class: Class::Notice,
             cause: None,
             since_ns: 0,
             position: None,
-        });
-        [word].into_iter().chain(self.take_off(app, client, conn, None)).collect()
+        })
     }
 
     /// A client that dropped out of its room a short while ago is in it again (wire.md 4).

@@ -63,9 +63,13 @@ impl Worker {
         let shown = shown
             .filter(|token| token.client == ask.client && token.app == app && !self.0.tokens.is_revoked(&token.id));
         if shown.is_none() {
-            // Where log-ins need no signature, being logged in already is proof enough.
-            if let Err(failure) = self.signed(&ask, Action::Login, signature, batch) {
-                let failure = if text.is_some() { Code::SessionTokenExpired.into() } else { failure };
+            // Without a token, being logged in already is proof enough where log-ins need no signature.
+            let failure = match self.signed(&ask, Action::Login, signature, batch) {
+                Ok(checked) if checked || text.is_none() => None,
+                Err(failure) if text.is_none() => Some(failure),
+                _ => Some(Code::SessionTokenExpired.into()),
+            };
+            if let Some(failure) = failure {
                 return self.answer(&ask, &Answer::Failed(failure), batch);
             }
         }

@@ -63,7 +63,7 @@ impl Worker {
                 Ok(request) if request.command == Command::Echo => {
                     let frame =
                         tidegate_protocol::answer(request.i, request.peer.as_deref(), self.0.now(), &Answer::Echo);
-                    batch.emit(NET, Event::Mail(Mail::Reply { conn, frame }));
+                    batch.emit(NET, Event::Mail(Mail::Reply { conn, frame, busy: None }));
                     return batch.emit(NET, Event::Mail(Mail::Alive { conn }));
                 }
                 Ok(request) => Saying::Request { request, received_ns, held, journey },

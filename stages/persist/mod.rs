@@ -64,18 +64,24 @@ impl Module<Event> for Persist {
     }
 
     fn worker(&self) -> Box<dyn Stage<Event>> {
-        Box::new(Worker { world: self.world.clone(), truth: self.truth.clone() })
+        Box::new(Worker { world: self.world.clone(), truth: self.truth.clone(), complained: 0, unsaid: 0 })
     }
 }
 
 struct Worker {
     world: Arc<World>,
     truth: Arc<Truth>,
+    complained: Millis,
+    unsaid: usize,
 }
+
+/// A disk that is full fails every commit: one line in so long says it.
+const COMPLAIN_EVERY_MS: Millis = 5_000;
 
 impl Stage<Event> for Worker {
     fn run(&mut self, batch: &mut Batch<'_, Event>) {
-        let mut draft = Draft::new(&self.world, &self.truth);
+        let (world, truth) = (self.world.clone(), self.truth.clone());
+        let mut draft = Draft::new(&world, &truth);
         let mut outcomes = Vec::with_capacity(batch.len());
         while let Some(item) = batch.next() {
             if let Item::New(Event::Write(write)) = item {
@@ -90,7 +96,7 @@ impl Stage<Event> for Worker {
         }
         let committed = draft.commit();
         if let Err(error) = &committed {
-            log::error!("a commit of {} operations failed and is refused: {error}", outcomes.len());
+            self.complain(&error.to_string(), outcomes.len());
         }
         let now = self.world.now();
         for (ask, outcome) in outcomes {
@@ -111,6 +117,15 @@ impl Stage<Event> for Worker {
 }
 
 impl Worker {
+    fn complain(&mut self, error: &str, operations: usize) {
+        self.unsaid += operations;
+        let now = self.world.now();
+        if now - self.complained >= COMPLAIN_EVERY_MS {
+            log::error!("commits fail, {} operations are refused: {error}", self.unsaid);
+            (self.complained, self.unsaid) = (now, 0);
+        }
+    }
+
     /// Answers, and hands on what others are to hear.
     fn tell(&self, ask: &Ask, outcome: Outcome, now: Millis, batch: &mut Batch<'_, Event>) {
         let Outcome { answer, delivery, join, .. } = outcome;

@@ -69,7 +69,10 @@ impl Worker {
                 match told.is_empty() {
                     true => Vec::new(),
                     false => {
-                        vec![tidegate_protocol::notice(now, &Notice::Unread { convs: told, as_of: snapshot.as_of })]
+                        // A conversation's times may run ahead of the clock: what is counted here is known from here on.
+                        let counted = told.iter().filter_map(|unread| unread.last.as_ref()).map(|last| last.at);
+                        let as_of = counted.fold(snapshot.as_of, Millis::max);
+                        vec![tidegate_protocol::notice(now, &Notice::Unread { convs: told, as_of })]
                     }
                 }
             }

@@ -16,6 +16,7 @@ use tidegate_engine::{Batch, Late};
 use super::{BEFORE, LOOKUP, TRANSIENT, Worker};
 use crate::event::{self, Ask, Checked, Event, Operation, Question, Reading, Task, Work};
 use crate::shared::delivery::{self, Accepted};
+use crate::shared::traces::Step;
 
 /// Above any webhook's own time-out: the hook stage answers in time, this is for when it cannot.
 const VERDICT_TIME: Duration = Duration::from_secs(60);
@@ -123,6 +124,8 @@ impl Worker {
 
     fn pass(&self, ask: Ask, checked: Checked, to: Option<Vec<ClientId>>, batch: &mut Batch<'_, Event>) {
         let Checked { send, conversation, .. } = checked;
+        let now = self.0.now();
+        self.0.traces.note(|| Step::new(now, "admitted", "route").conn(ask.conn).client(&ask.client));
         if !send.transient {
             return self.write(ask, Operation::Append { send, to }, batch);
         }

@@ -11,7 +11,7 @@ use crate::mail::Mail;
 pub fn answer(ask: &Ask, now: Millis, answer: &Answer) -> Option<Event> {
     ask.i?;
     let frame = tidegate_protocol::answer(ask.i, Some(&ask.client), now, answer);
-    Some(Event::Mail(Mail::Reply { conn: ask.conn, frame }))
+    Some(Event::Mail(Mail::Reply { conn: ask.conn, frame, busy: ask.busy.clone() }))
 }
 
 /// The refusal of a command, in the form that its asker understands; nothing where nobody waits.
@@ -19,5 +19,5 @@ pub fn refusal(whom: &Whom, now: Millis, failure: Failure) -> Option<Mail> {
     // A message that never got an id still wants one in its refusal (wire.md 3.8.2).
     let answer = whom.form.answer(failure, MessageId::new(now, 0, 0), now)?;
     let frame = tidegate_protocol::answer(whom.i, whom.client.as_deref(), now, &answer);
-    Some(Mail::Reply { conn: whom.conn, frame })
+    Some(Mail::Reply { conn: whom.conn, frame, busy: None })
 }

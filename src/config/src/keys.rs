@@ -293,7 +293,7 @@ pub(crate) const KEYS: &[Key] = &[
         "delay_target",
         between(Duration::from_micros(100), Duration::from_secs(60)),
         Value("\"5ms\""),
-        "A wait longer than this, all through an interval, is overload: the door begins to refuse",
+        "A wait longer than this, all through an interval, is overload: the door begins to refuse; 25ms for stages that wait for the disk",
     ),
     key(
         "stages",

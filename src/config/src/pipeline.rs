@@ -3,6 +3,8 @@
 //! Owns how stages are named, bound by default and found in the file; asks the engine what is wrong with the graph
 //! itself, and puts each of its problems where the file says it. Must not know what modules do.
 
+use std::time::Duration;
+
 use tidegate_engine::{Policy, PoolSettings, StageSettings, Topology};
 use toml::de::DeValue;
 
@@ -152,6 +154,9 @@ fn under_their_names<'d>(sections: Named<'d>, catalogue: &ModuleCatalogue, repor
     named.collect()
 }
 
+/// The default `delay_target` of a stage that waits for the disk: several batches, each with its sync, are no overload.
+const DISK_TARGET: Duration = Duration::from_millis(25);
+
 fn read_stage<'d>(
     name: String,
     section: Section<'d>,
@@ -182,6 +187,9 @@ fn read_stage<'d>(
         window: section.value("window", report),
     };
     let calls: Option<usize> = section.optional("in_flight", report);
+    if section.entry("delay_target").is_none() && bind.catalogue.find(&settings.module).is_some_and(|m| m.blocks) {
+        settings.delay_target = DISK_TARGET;
+    }
     match bind.catalogue.find(&settings.module) {
         None => unknown_module(&settings, &section, bind),
         Some(module) => {

@@ -116,7 +116,7 @@ fn modules(catalogue: &ModuleCatalogue, page: &mut String) {
     if !kept.is_empty() {
         _ = writeln!(
             page,
-            "What waits before {} was acknowledged: `policy = \"shed\"` is refused there.",
+            "What waits before {} must not be lost: `policy = \"shed\"` is refused there.",
             kept.join(" and ")
         );
     }

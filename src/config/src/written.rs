@@ -48,7 +48,8 @@ fn stage_keys(stage: &StageSettings, out: &mut String) {
     line("stages", "batch", stage.batch.to_string(), out);
     line("stages", "bound", stage.bound.to_string(), out);
     line("stages", "policy", quoted(&stage.policy.to_string()), out);
-    line("stages", "delay_target", quoted(&duration(stage.delay_target)), out);
+    // Its default depends on the module: always said.
+    _ = writeln!(out, "delay_target = {}", quoted(&duration(stage.delay_target)));
     line("stages", "delay_interval", quoted(&duration(stage.delay_interval)), out);
     line("stages", "key_share", format!("{:?}", stage.key_share), out);
     line("stages", "window", stage.window.to_string(), out);

@@ -98,6 +98,7 @@ codes! {
     InvalidTarget = 4401, "INVALID_MESSAGING_TARGET", false;
     MessageRejectedByApp = 4402, "MESSAGE_REJECTED_BY_APP", false;
     MessageEditDisabled = 4406, "MESSAGE_EDIT_DISABLED", false;
+    MessageRecallDisabled = 4407, "MESSAGE_RECALL_DISABLED", false;
     BlacklistDisabled = 4544, "BLACKLIST_FEATURE_DISABLED", false;
 }
 

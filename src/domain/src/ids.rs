@@ -139,11 +139,12 @@ fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(out)
 }
 
-/// A message's id: 16 bytes that sort by time, 22 characters of URL-safe base64 on the wire.
+/// A message's id: 16 bytes that sort by time, 22 URL-safe characters that do so too on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct MessageId(pub [u8; 16]);
 
-const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// The characters of URL-safe base64, but in the order of ASCII, so that the texts sort by time as the bytes do.
+const URL_SAFE: &[u8; 64] = b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz";
 
 impl MessageId {
     /// 48 bits of time, 32 of the store's start count, 48 of a count since that start: unique over restarts and clock steps.
@@ -224,6 +225,7 @@ mod tests {
     fn message_ids_sort_by_time_then_start_then_count() {
         let ids = [MessageId::new(5, 9, 9), MessageId::new(6, 1, 9), MessageId::new(6, 2, 0), MessageId::new(6, 2, 1)];
         assert!(ids.is_sorted());
+        assert!(ids.map(|id| id.to_string()).is_sorted(), "as text too");
     }
 
     #[test]

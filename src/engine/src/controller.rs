@@ -10,7 +10,9 @@ use std::time::Duration;
 
 /// Levels are counted in thousandths.
 pub(crate) const WHOLE: u64 = 1000;
-const HIGHEST: u64 = 4 * WHOLE;
+/// Class 0 is never refused for delay: it frees resources. Of class 1 a tenth always comes in, so that work goes on and
+/// its delay is seen.
+const HIGHEST: u64 = 3 * WHOLE - WHOLE / 10;
 /// A tenth of a class an interval when just above the target, at most four times that.
 const RISE: u64 = WHOLE / 10;
 const FALL: u64 = WHOLE / 20;
@@ -65,15 +67,21 @@ impl Controller {
         let target = self.target.load(Relaxed).max(1);
         let level = match self.least.swap(u64::MAX, Relaxed) {
             u64::MAX if waiting => level + RISE,
-            u64::MAX => level.saturating_sub(2 * FALL),
+            u64::MAX => level.saturating_sub(fall(level)),
             least if least > target => level + RISE * (least / target).min(4),
-            least if least < target / 2 => level.saturating_sub(2 * FALL),
+            least if least < target / 2 => level.saturating_sub(fall(level)),
             _ => level.saturating_sub(FALL),
         };
         let level = level.min(HIGHEST);
         self.level.store(level, Relaxed);
         level
     }
+}
+
+/// How far the level goes down when there is room to spare: quickly from far up, so that nobody is refused for long
+/// after the crowd has gone.
+fn fall(level: u64) -> u64 {
+    (level / 4).max(2 * FALL)
 }
 
 /// Whether somebody of `class` (0 is refused last, 3 first) is let in at `level`.
@@ -132,8 +140,11 @@ mod tests {
     fn classes_go_in_order_and_a_user_is_in_or_out() {
         for class in 0..=3u8 {
             assert!(admits(0, class, 7));
-            assert!(!admits(HIGHEST, class, 7));
         }
+        assert!(!admits(HIGHEST, 3, 7) && !admits(HIGHEST, 2, 7));
+        let admitted = |class| (0..10_000).filter(|who| admits(HIGHEST, class, *who)).count();
+        assert!((500..1_500).contains(&admitted(1)), "{} of 10000", admitted(1));
+        assert_eq!(admitted(0), 10_000);
         let level = WHOLE + WHOLE / 2; // class 3 out, half of class 2
         assert!(!admits(level, 3, 7));
         assert!(admits(level, 1, 7));

@@ -76,6 +76,10 @@ impl<E: Event> Door<E> {
     /// lightly and is refused first. Within a class it depends on `who`, so that a user is wholly in or wholly out. Waits
     /// for nobody; ask before spending anything on an event.
     pub fn admit(&self, class: u8, who: u64) -> bool {
-        admits(self.core.level.load(SeqCst), class, who)
+        let is_in = admits(self.core.level.load(SeqCst), class, who);
+        if !is_in {
+            self.core.stages[self.stage].metrics.refused(1);
+        }
+        is_in
     }
 }

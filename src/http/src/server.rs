@@ -137,14 +137,17 @@ async fn serve(stream: Served, peer: Peer, public: Router, mut leaving: watch::R
         let answer = hyper::service::Service::call(&routes, request);
         async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
     });
+    // Who comes while the server leaves is served once: the router's answer, say.
+    let is_leaving = *leaving.borrow();
     let connection = http1::Builder::new()
+        .keep_alive(!is_leaving)
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = async { leaving.wait_for(|leaving| *leaving).await.ok(); } => {
+        () = async { leaving.wait_for(|leaving| *leaving).await.ok(); }, if !is_leaving => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

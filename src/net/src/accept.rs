@@ -35,7 +35,7 @@ impl Acceptor {
         Acceptor { token, port, listener, ready: false, retry_at: None, told_at: None }
     }
 
-    pub(crate) fn close(&mut self, poll: &Poll) {
+    pub(crate) fn close(mut self, poll: &Poll) {
         if let Err(error) = poll.registry().deregister(&mut self.listener) {
             log::debug!("cannot take a listener off the poll: {error}");
         }

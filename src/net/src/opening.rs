@@ -23,6 +23,8 @@ pub(crate) const MALFORMED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: cl
     Content-Type: text/plain\r\nContent-Length: 20\r\n\r\nThis is no HTTP/1.1.";
 pub(crate) const TLS_ONLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
     Content-Type: text/plain\r\nContent-Length: 55\r\n\r\nThis port speaks TLS only: use https:// and wss:// URLs";
+pub(crate) const LEAVING: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
+    Content-Type: text/plain\r\nRetry-After: 1\r\nContent-Length: 27\r\n\r\nThis server is about to end";
 pub(crate) const NO_HTTP: &[u8] = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\
     Content-Type: text/plain\r\nContent-Length: 29\r\n\r\nOnly WebSocket is served here";
 

@@ -178,10 +178,11 @@ impl Reactor {
             return;
         }
         self.cx.phase = phase;
-        for acceptor in &mut self.acceptors {
+        // Until the end HTTP is served: an SDK that was told to go away asks the router first, and does not take a refused
+        // connection well.
+        for acceptor in self.acceptors.extract_if(.., |acceptor| phase == phase::STOPPED || acceptor.token != HTTP) {
             acceptor.close(&self.poll);
         }
-        self.acceptors.clear();
         if phase == phase::STOPPED {
             return;
         }

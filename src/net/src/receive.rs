@@ -320,6 +320,9 @@ impl Conn {
                 self.begin_closing(cx);
                 Some(rest.len())
             }
+            Request::WebSocket { .. } if cx.phase >= phase::FINISHING => {
+                Some(self.refuse_all(opening::LEAVING, rest, cx))
+            }
             Request::WebSocket { accepted, origin, app_hint, forwarded, used } => {
                 self.push(accepted.response.into(), Kind::Raw, cx);
                 let transport = Transport::WebSocket(accepted.subprotocol);

@@ -29,7 +29,7 @@ pub fn catalogue() -> ModuleCatalogue {
         outputs,
         targets,
         blocks: matches!(name, "read" | "persist"),
-        sheddable: name != "fan_out",
+        sheddable: !matches!(name, "authenticate" | "fan_out"),
         in_flight: (name == "hook").then_some(256),
     };
     ModuleCatalogue::new([

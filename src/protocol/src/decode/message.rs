@@ -7,7 +7,7 @@ use tidegate_domain::ids::{ConvId, MessageId, Millis};
 
 use super::{DecodeError, boxed, clients, unknown};
 use crate::wire::logs_command::QueryDirection;
-use crate::wire::{AckCommand, DirectCommand, LogsCommand, OpType, ReadCommand};
+use crate::wire::{AckCommand, DirectCommand, LogsCommand, OpType, PatchCommand, ReadCommand};
 
 pub(super) fn send(body: DirectCommand, priority: Option<i32>) -> Result<Command, DecodeError> {
     Ok(Command::Send(Send {
@@ -86,8 +86,12 @@ pub(super) fn logs(body: LogsCommand) -> Command {
     })
 }
 
-pub(super) fn patch(op: Option<OpType>) -> Command {
+pub(super) fn patch(op: Option<OpType>, patch: &PatchCommand) -> Command {
+    let recalls = patch.patches.iter().any(|item| item.recall == Some(true));
     match op {
+        Some(OpType::Modify) if recalls => {
+            Command::Unsupported(Code::MessageRecallDisabled, "recalling messages is not offered")
+        }
         Some(OpType::Modify) => Command::Unsupported(Code::MessageEditDisabled, "editing messages is not offered"),
         // Old clients acknowledge a patch so.
         Some(OpType::Modified) => Command::Nothing,

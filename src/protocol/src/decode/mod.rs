@@ -50,7 +50,7 @@ fn command(envelope: GenericCommand) -> Result<Command, DecodeError> {
         Cmd::Ack => message::delivered(envelope.ack_message.unwrap_or_default()),
         Cmd::Read => message::read(envelope.read_message.unwrap_or_default()),
         Cmd::Logs => message::logs(*envelope.logs_message.unwrap_or_default()),
-        Cmd::Patch => message::patch(op),
+        Cmd::Patch => message::patch(op, &envelope.patch_message.unwrap_or_default()),
         Cmd::Echo => Command::Echo,
         Cmd::Login => Command::Login(gate(envelope)),
         Cmd::Logout => Command::Logout(gate(envelope)),

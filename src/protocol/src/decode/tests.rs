@@ -341,6 +341,14 @@ fn what_is_not_offered_has_its_documented_code() {
     ] {
         assert_eq!(code(cmd as i32, op.map(|op| op as i32)), expected, "{cmd:?} {op:?}");
     }
+    let recall = crate::wire::PatchItem { recall: Some(true), ..Default::default() };
+    let patch = crate::wire::PatchCommand { patches: vec![recall], ..Default::default() };
+    let recalled = GenericCommand {
+        op: Some(OpType::Modify as i32),
+        patch_message: Some(patch.into()),
+        ..cmd(CommandType::Patch)
+    };
+    assert!(matches!(request(recalled).command, Command::Unsupported(Code::MessageRecallDisabled, _)));
     assert_eq!((code(99, None), code(-1, None), code(0, Some(-7))), (4114, 4114, 4114));
     assert_eq!(request(GenericCommand::default()).command, unknown("this type of command is not known"));
 }
