@@ -4,7 +4,7 @@
 //! bound, emptied now and then; a session's gate is modelled here (net/gate.rs): what is delivered between `Entered` and
 //! `Lift` waits, and what the lift counted is dropped.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -73,6 +73,10 @@ pub struct Conn {
     next_i: i32,
     /// Commands, by their `i`, that wait for their answer.
     pub waiting: HashSet<i32>,
+    /// Whose each command was.
+    asked_by: HashMap<i32, String>,
+    /// Those that end a session.
+    closes: Vec<i32>,
     pub answers: HashMap<i32, GenericCommand>,
     /// At which turn each came.
     pub answered: HashMap<i32, u64>,
@@ -249,10 +253,14 @@ impl Rig {
         let own = self.conns.get_mut(&conn).expect("a connection of this run");
         own.next_i += 1;
         let i = own.next_i;
+        own.asked_by.insert(i, peer.to_owned());
         if own.open {
             own.waiting.insert(i);
         }
         command.i = Some(i);
+        if say::is_close(&command) {
+            own.closes.push(i);
+        }
         self.say(conn, peer, command);
         i
     }
@@ -378,7 +386,7 @@ impl Rig {
     fn order(&mut self, mail: Mail) {
         match mail {
             Mail::Several(several) => several.into_iter().for_each(|mail| self.order(mail)),
-            Mail::Reply { conn, frame } => self.receive(conn, None, &frame),
+            Mail::Reply { conn, frame, .. } => self.receive(conn, None, &frame),
             Mail::Deliver(deliver) => {
                 for to in deliver.to {
                     self.pass_gate(&to, &deliver.frame, deliver.position);
@@ -445,6 +453,11 @@ impl Rig {
         self.groups.values_mut().for_each(|members| members.retain(|one| !leaves(one)));
     }
 
+    /// Who is in any of the reactors' groups.
+    pub fn in_groups(&self) -> BTreeSet<ClientId> {
+        self.groups.values().flatten().map(|member| member.client.clone()).collect()
+    }
+
     /// A frame is with its client.
     fn receive(&mut self, conn: ConnId, peer: Option<&ClientId>, frame: &Bytes) {
         let Some(own) = self.conns.get_mut(&conn).filter(|conn| conn.open) else { return };
@@ -458,6 +471,14 @@ impl Rig {
             assert!(waited, "seed {}: {conn} did not wait for {command:?}", self.seed);
             own.answers.insert(i, command.clone());
             own.answered.insert(i, self.turns);
+            if say::is_closed(&command) {
+                let earlier =
+                    own.waiting.iter().filter(|other| **other < i && own.asked_by[*other] == own.asked_by[&i]);
+                let earlier: Vec<_> = earlier.collect();
+                // Where another close waits, they may be that one's session's.
+                let of_another = earlier.iter().any(|other| own.closes.contains(other));
+                assert!(earlier.is_empty() || of_another, "seed {}: {conn} closed before {earlier:?}", self.seed);
+            }
         }
         own.got.push(command);
     }

@@ -130,3 +130,11 @@ pub fn heard(command: &GenericCommand) -> Option<Heard> {
         transient: direct.transient == Some(true),
     })
 }
+
+pub fn is_close(command: &GenericCommand) -> bool {
+    is(command, Cmd::Session, Op::Close)
+}
+
+pub fn is_closed(command: &GenericCommand) -> bool {
+    is(command, Cmd::Session, Op::Closed)
+}
