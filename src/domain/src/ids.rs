@@ -178,15 +178,22 @@ impl MessageId {
     }
 }
 
-impl fmt::Display for MessageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl MessageId {
+    /// Its 22 characters, without an allocation.
+    pub fn text(self) -> [u8; 22] {
         let bits = u128::from_be_bytes(self.0);
         let mut text = [0; 22];
         for (at, byte) in text.iter_mut().enumerate() {
             let six = if at < 21 { bits >> (122 - 6 * at) } else { bits << 4 };
             *byte = URL_SAFE[six as usize & 63];
         }
-        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        text
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 

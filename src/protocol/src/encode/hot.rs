@@ -4,8 +4,6 @@
 //! Written by hand, field numbers from `schema/messages.proto`; the tests hold them to the generated encoding. Each
 //! frame is described once and walked twice, first to count its bytes, then to write them.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 use tidegate_domain::ids::{ConvId, MessageId, Millis};
@@ -93,7 +91,7 @@ fn frame(message: &impl Walk) -> Bytes {
 
 /// `ack` to the sender (wire.md 3.8.2): no code, no reason.
 pub(super) fn sent(i: Option<i32>, peer: Option<&str>, at: Millis, mid: MessageId, sent: Millis, cid: ConvId) -> Bytes {
-    frame(&Sent { i, peer, at, ack: Ack { mid: mid_text(mid), sent, cid: cid_text(cid) } })
+    frame(&Sent { i, peer, at, ack: Ack { mid: mid.text(), sent, cid: cid_text(cid) } })
 }
 
 struct Sent<'a> {
@@ -133,7 +131,7 @@ impl Walk for Ack {
 
 /// `direct` to the receivers (wire.md 3.8.3), without `peerId`.
 pub(super) fn message(at: Millis, message: &Message) -> Bytes {
-    frame(&Pushed { at, direct: Direct { mid: mid_text(message.mid), cid: cid_text(message.cid), message } })
+    frame(&Pushed { at, direct: Direct { mid: message.mid.text(), cid: cid_text(message.cid), message } })
 }
 
 struct Pushed<'a> {
@@ -184,14 +182,6 @@ impl Walk for Direct<'_> {
         out.flag(21, message.mentions.all);
         out.number(22, i64::from(message.kind.number()));
     }
-}
-
-/// What `Display` prints, without an allocation.
-fn mid_text(mid: MessageId) -> [u8; 22] {
-    let mut text = [0; 22];
-    // 16 bytes are 22 characters exactly: there is always room.
-    let _ = URL_SAFE_NO_PAD.encode_slice(mid.0, &mut text);
-    text
 }
 
 /// A conversation's id as text, 37 characters at most, without an allocation.

@@ -132,7 +132,7 @@ fn golden_frames_are_written() {
     assert_eq!(goaway, b"\x08\x15\x40\x02\x48\x01\x22\x03Tom");
 
     let sent = answer(Some(5), Some("Tom"), 1, &Answer::Sent { mid: MessageId([0; 16]), at: 2, cid: cid() });
-    let ack = b"\xca\x06\x34\x22\x18559d08a1e4b0a35bc5062ba1\x28\x02\x32\x16AAAAAAAAAAAAAAAAAAAAAA";
+    let ack = b"\xca\x06\x34\x22\x18559d08a1e4b0a35bc5062ba1\x28\x02\x32\x16----------------------";
     assert_eq!(&sent[..], [&b"\x08\x03\x22\x03Tom\x28\x05\x48\x01"[..], ack].concat());
 }
 
