@@ -75,8 +75,8 @@ pub struct Conn {
     pub waiting: HashSet<i32>,
     /// Whose each command was.
     asked_by: HashMap<i32, String>,
-    /// Those that end a session.
-    closes: Vec<i32>,
+    /// Those that begin a session.
+    opens: Vec<i32>,
     pub answers: HashMap<i32, GenericCommand>,
     /// At which turn each came.
     pub answered: HashMap<i32, u64>,
@@ -258,8 +258,8 @@ impl Rig {
             own.waiting.insert(i);
         }
         command.i = Some(i);
-        if say::is_close(&command) {
-            own.closes.push(i);
+        if say::is_open(&command) {
+            own.opens.push(i);
         }
         self.say(conn, peer, command);
         i
@@ -472,12 +472,12 @@ impl Rig {
             own.answers.insert(i, command.clone());
             own.answered.insert(i, self.turns);
             if say::is_closed(&command) {
-                let earlier =
-                    own.waiting.iter().filter(|other| **other < i && own.asked_by[*other] == own.asked_by[&i]);
+                let is_own = |other: &i32| own.asked_by[other] == own.asked_by[&i];
+                // What was asked before it was opened again is another session's.
+                let since = own.opens.iter().copied().filter(|open| *open < i && is_own(open)).max().unwrap_or(0);
+                let earlier = own.waiting.iter().filter(|other| (since..i).contains(*other) && is_own(other));
                 let earlier: Vec<_> = earlier.collect();
-                // Where another close waits, they may be that one's session's.
-                let of_another = earlier.iter().any(|other| own.closes.contains(other));
-                assert!(earlier.is_empty() || of_another, "seed {}: {conn} closed before {earlier:?}", self.seed);
+                assert!(earlier.is_empty(), "seed {}: {conn} closed before {earlier:?}", self.seed);
             }
         }
         own.got.push(command);

@@ -131,8 +131,8 @@ pub fn heard(command: &GenericCommand) -> Option<Heard> {
     })
 }
 
-pub fn is_close(command: &GenericCommand) -> bool {
-    is(command, Cmd::Session, Op::Close)
+pub fn is_open(command: &GenericCommand) -> bool {
+    is(command, Cmd::Session, Op::Open)
 }
 
 pub fn is_closed(command: &GenericCommand) -> bool {
