@@ -23,9 +23,11 @@ pub fn steps(world: &World, of: &TraceOf) -> Vec<TraceStep> {
 
 /// A message's stages come first, where it was sampled: they say how long, the steps say what.
 fn of_message(world: &World, mid: MessageId) -> Vec<TraceStep> {
+    let steps = world.traces.find(|step| step.mid == Some(mid));
+    let begun = steps.first().map_or(mid.at(), |step| step.at);
     let journey = world.journeys.find(mid);
     let marks = journey.iter().flat_map(|journey| journey.marks()).map(|mark| TraceStep {
-        at_ms: mid.at(),
+        at_ms: begun,
         what: "stage".to_owned(),
         stage: Some(mark.stage.to_string()),
         message: Some(mid.to_string()),
@@ -37,7 +39,7 @@ fn of_message(world: &World, mid: MessageId) -> Vec<TraceStep> {
         )),
         ..TraceStep::default()
     });
-    marks.chain(world.traces.find(|step| step.mid == Some(mid)).into_iter().map(shown)).collect()
+    marks.chain(steps.into_iter().map(shown)).collect()
 }
 
 fn shown(step: Step) -> TraceStep {
