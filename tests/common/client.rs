@@ -76,6 +76,13 @@ impl Client {
     pub fn open(&mut self, id: &str) {
         let opened = self.try_open(id, SessionCommand::default());
         opened.unwrap_or_else(|refused| panic!("{id} was not let in: {refused:?}"));
+        self.settle();
+    }
+
+    /// Waits until the server knows what this session missed: what comes from then on is delivered, and not counted. A
+    /// query takes the same way as that look, behind it.
+    fn settle(&mut self) {
+        let _ = self.conv(OpType::Query, ConvCommand { limit: Some(0), ..ConvCommand::default() });
     }
 
     pub fn try_open(&mut self, id: &str, session: SessionCommand) -> Result<GenericCommand, Refused> {
