@@ -163,7 +163,7 @@ fn only_the_chosen_events_are_asked() {
     assert_eq!(
         heard.json["params"],
         json!({
-            "fromPeer": "ann", "convId": CONV, "msgId": "BwcHBwcHBwcHBwcHBwcHBw", "onlinePeers": ["bob"],
+            "fromPeer": "ann", "convId": CONV, "msgId": "0kR60kR60kR60kR60kR60k", "onlinePeers": ["bob"],
             "offlinePeers": ["cy"], "transient": false, "system": false, "bin": false, "content": "hello",
             "receipt": false, "timestamp": 1_700_000_000_000_i64, "sourceIP": null
         })

@@ -52,7 +52,7 @@ fn a_notification_is_posted_as_documented() {
         receiver.heard()[0].json,
         json!({
             "appId": "app-0", "to": [{"clientId": "bob"}, {"clientId": "cy"}], "data": {"alert": "hi", "custom": 1},
-            "convId": CONV, "msgId": "BwcHBwcHBwcHBwcHBwcHBw", "from": "ann", "timestamp": 1_700_000_000_000_i64
+            "convId": CONV, "msgId": "0kR60kR60kR60kR60kR60k", "from": "ann", "timestamp": 1_700_000_000_000_i64
         })
     );
 }
