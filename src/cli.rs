@@ -183,9 +183,7 @@ pub fn catalogue() -> ModuleCatalogue {
 
 fn check(file: Option<PathBuf>) -> Result<(), Stop> {
     let config = load(file.as_ref())?;
-    if config.listen.tls.is_none() && !config.listen.plain && !crate::compose::is_development(&config) {
-        return Err(Stop::because("nobody could connect: listen.plain is false and there is no listen.tls"));
-    }
+    crate::compose::can_connect(&config).map_err(Stop::because)?;
     if let Some(tls) = &config.listen.tls {
         crate::certificate::from_files(&tls.cert, &tls.key)
             .map_err(|error| Stop::because(format!("listen.tls: {error}")))?;

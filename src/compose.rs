@@ -57,12 +57,7 @@ pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
     std::fs::create_dir_all(&args.data)
         .map_err(|error| format!("cannot make the data folder {}: {error}", args.data.display()))?;
     let certificate = certificate(&config, args, development)?;
-    if certificate.is_none() && !config.listen.plain {
-        return Err(
-            "nobody could connect: listen.plain is false and there is no listen.tls; name a certificate and its key"
-                .into(),
-        );
-    }
+    can_connect(&config)?;
     let runtime = HttpRuntime::start(HTTP_THREADS).map_err(|error| error.to_string())?;
     let clock: Clock = Arc::new(now);
     let store = rocks::open(RocksOptions {
@@ -114,7 +109,7 @@ pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
     .map_err(|error| format!("the store cannot be read: {error}"))?;
 
     let sinks: Sinks<Event> = [("net".to_owned(), reactors.clone() as Arc<dyn Sink<Event>>)].into();
-    let supervisor = Arc::new(Watch { world: world.clone(), post: reactors.clone() });
+    let supervisor = Arc::new(Watch(world.clone()));
     let modules = tidegate_stages::catalogue::modules(&world);
     let entry = config.net.to.clone();
     let pipeline = Pipeline::build(config.topology.clone(), modules, sinks, supervisor, &[&entry], Env::real())
@@ -221,6 +216,16 @@ impl Server {
     }
 }
 
+/// Refuses what would let nobody in: plain off, and no certificate, neither the operator's nor one for development.
+pub fn can_connect(config: &Config) -> Result<(), String> {
+    match config.listen.plain || config.listen.tls.is_some() || is_development(config) {
+        true => Ok(()),
+        false => Err("nobody could connect: listen.plain is false and there is no listen.tls; \
+                      name a certificate and its key"
+            .to_owned()),
+    }
+}
+
 /// What we put into a data folder.
 const OURS: [&str; 2] = ["store", "tls"];
 
@@ -249,7 +254,7 @@ fn certificate(config: &Config, args: &RunArgs, development: bool) -> Result<Opt
 }
 
 /// Everybody knows the development app's keys; with them the server is for trying things out.
-pub fn is_development(config: &Config) -> bool {
+fn is_development(config: &Config) -> bool {
     config.apps.iter().any(|app| &*app.key == tidegate_config::DEVELOPMENT_KEY)
 }
 

@@ -312,7 +312,6 @@ pub enum Audience {
     /// All members of the list under which it was committed.
     Members(Arc<Conversation>),
     Clients(Vec<ClientId>),
-    Sessions(Vec<Recipient>),
     /// Everybody in the room except this client.
     Room {
         except: Option<ClientId>,

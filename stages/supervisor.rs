@@ -3,7 +3,6 @@
 //! Everybody who waits gets an answer with the documented code; what waits inside gets its ticket back.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidegate_domain::error::{Code, Failure};
 use tidegate_engine::{Refusal, Supervisor};
@@ -19,10 +18,7 @@ pub trait Post: Send + Sync {
     fn post(&self, mail: Mail);
 }
 
-pub struct Watch {
-    pub world: Arc<World>,
-    pub post: Arc<dyn Post>,
-}
+pub struct Watch(pub Arc<World>);
 
 impl Supervisor<Event> for Watch {
     fn refused(&self, event: Event, why: Refusal) {
@@ -47,7 +43,7 @@ impl Supervisor<Event> for Watch {
         match stub {
             // Its answer cannot be made: the client learns by the close that something was lost.
             Some(Whom { conn, client: None, form: FailureForm::Silent, .. }) => {
-                self.post.post(Mail::Close { conn, code: Code::Internal });
+                self.0.post.post(Mail::Close { conn, code: Code::Internal });
             }
             whom => self.answer(whom, failure),
         }
@@ -57,8 +53,7 @@ impl Supervisor<Event> for Watch {
 impl Watch {
     /// Nobody waits for the unread, but deliveries do.
     fn lift(&self, ask: &Ask) {
-        let (session, first, counted) = (ask.session(), Vec::new(), Arc::new([]));
-        self.post.post(Mail::Lift(Lift { session, first, counted, delay: Duration::ZERO }));
+        self.0.post.post(Mail::Lift(Lift::of_nothing(ask.session())));
     }
 
     fn refuse(&self, whom: Option<Whom>, why: Refusal) {
@@ -72,14 +67,14 @@ impl Watch {
 
     fn answer(&self, whom: Option<Whom>, failure: Failure) {
         if let Some(whom) = &whom {
-            let now = self.world.now();
-            self.world.traces.note(|| {
+            let now = self.0.now();
+            self.0.traces.note(|| {
                 let step = Step::new(now, "refused", "pipeline").conn(whom.conn).code(failure.code.number());
                 whom.client.iter().fold(step, Step::client)
             });
         }
-        if let Some(mail) = whom.and_then(|whom| reply::refusal(&whom, self.world.now(), failure)) {
-            self.post.post(mail);
+        if let Some(mail) = whom.and_then(|whom| reply::refusal(&whom, self.0.now(), failure)) {
+            self.0.post.post(mail);
         }
     }
 }

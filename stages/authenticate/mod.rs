@@ -199,10 +199,6 @@ impl Worker {
         batch: &mut Batch<'_, Event>,
     ) -> Result<bool, Failure> {
         let now = self.0.now();
-        let code = match action {
-            Action::Login => Code::SignatureFailed,
-            _ => Code::ConversationSignatureFailed,
-        };
         let Some(used) = signature::check(self.0.apps.get(ask.app), &ask.client, action, given, now)? else {
             return Ok(false);
         };
@@ -211,7 +207,10 @@ impl Worker {
             return Ok(true);
         }
         if self.0.tokens.use_nonce(ask.app, &used.nonce, used.until, now).is_err() {
-            return Err(Failure::because(code, "this signature's nonce was used before: sign each command anew"));
+            return Err(Failure::because(
+                action.code(),
+                "this signature's nonce was used before: sign each command anew",
+            ));
         }
         self.remember(ask, Memory::Nonce { nonce: used.nonce, until: used.until }, batch);
         Ok(true)

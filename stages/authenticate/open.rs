@@ -221,8 +221,7 @@ impl Worker {
         self.answer_or_error(ask, Answer::Failed(failure), batch);
         let still = self.0.connections.first_session(ask.conn);
         batch.emit(NET, Event::Mail(Mail::Gone { conn: ask.conn, still }));
-        let (first, counted) = (Vec::new(), Arc::new([]));
-        batch.emit(NET, Event::Mail(Mail::Lift(Lift { session, first, counted, delay: Duration::ZERO })));
+        batch.emit(NET, Event::Mail(Mail::Lift(Lift::of_nothing(session))));
     }
 
     /// Java's re-open has no `i`, and is answered without.
@@ -252,14 +251,10 @@ impl Worker {
         let (busy, still) = self.0.connections.end_session(conn, client);
         self.0.rooms.gone(app, &old, comes_back);
         let world = self.0.clone();
-        let tell = move || {
+        Busy::after(busy, move || {
             world.post.post(Mail::LeaveAll(old));
             world.post.post(Mail::Gone { conn, still });
-        };
-        match busy {
-            Some(busy) => busy.when_done(tell),
-            None => tell(),
-        }
+        });
     }
 
     fn kick(&self, app: AppId, client: &ClientId, conn: ConnId, now: Millis) -> Mail {

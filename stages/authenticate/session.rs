@@ -11,6 +11,7 @@ use tidegate_engine::Batch;
 use super::Worker;
 use crate::event::{Ask, Event, Memory};
 use crate::mail::{Mail, Recipient};
+use crate::shared::busy::Busy;
 use crate::shared::reply;
 use crate::shared::traces::Step;
 
@@ -39,11 +40,8 @@ impl Worker {
             }
             mail.into_iter().for_each(|mail| world.post.post(mail));
         };
-        match busy {
-            // All that it had asked for is answered first; others on this connection go on meanwhile.
-            Some(busy) => busy.when_done(answer),
-            None => answer(),
-        }
+        // All that it had asked for is answered first; others on this connection go on meanwhile.
+        Busy::after(busy, answer);
     }
 
     /// session/refresh: a genuine token, even an expired one, or a good signature brings a new one.

@@ -109,7 +109,6 @@ impl Worker {
                 let group = self.0.rooms.group(app, cid)?;
                 return Some(Mail::Broadcast { group, frame, class, except, cause, since_ns });
             }
-            Audience::Sessions(sessions) => sessions,
             Audience::Clients(clients) => self.sessions_of(app, clients.iter(), except.as_ref(), offline),
             Audience::Members(conversation) => {
                 let clients = conversation.members.iter().map(|member| &member.client);

@@ -12,8 +12,16 @@ pub struct Busy {
 }
 
 impl Busy {
+    /// Calls `then` when a session that has ended is done, at once where there is none.
+    pub fn after(session: Option<Arc<Self>>, then: impl FnOnce() + Send + 'static) {
+        match session {
+            Some(busy) => busy.when_done(then),
+            None => then(),
+        }
+    }
+
     /// Gives this share up; `then` is called when all others are gone, at once if they are.
-    pub fn when_done(self: Arc<Self>, then: impl FnOnce() + Send + 'static) {
+    fn when_done(self: Arc<Self>, then: impl FnOnce() + Send + 'static) {
         *self.then.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(then));
     }
 }

@@ -48,7 +48,8 @@ impl Action<'_> {
         }
     }
 
-    fn code(&self) -> Code {
+    /// What a command hears whose signature is refused.
+    pub fn code(&self) -> Code {
         match self {
             Action::Login => Code::SignatureFailed,
             _ => Code::ConversationSignatureFailed,

@@ -188,7 +188,7 @@ impl Rig {
         .expect("the model store reads");
         let topology = topology(&mut sim, wanted.tight);
         let sinks = HashMap::from([("net".to_owned(), mailbox.clone() as Arc<dyn Sink<Event>>)]);
-        let watch = Arc::new(Watch { world: world.clone(), post: mailbox.clone() });
+        let watch = Arc::new(Watch(world.clone()));
         let pipeline = Pipeline::build(topology, modules(&world), sinks, watch, &["decode"], env)
             .unwrap_or_else(|problems| panic!("seed {seed}: {problems:?}"));
         Rig {
