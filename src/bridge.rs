@@ -42,7 +42,8 @@ impl net::Door for Entrance {
         // Shared bytes: what is refused is still needed to say so.
         let bytes = frame.bytes.clone();
         let head = tidegate_protocol::peek(&bytes);
-        if !self.door.admit(class_of(&head), who(conn, &head)) {
+        let class = class_of(&head);
+        if !self.door.admit(class, who(conn, &head)) {
             return Err(self.refusal(conn, &head));
         }
         let is_message = head.cmd == Some(CommandType::Direct as i32);
@@ -53,6 +54,11 @@ impl net::Door for Entrance {
             journey: if is_message { self.world.journeys.begin() } else { None },
         };
         let event = Event::Arrived(Arrived { conn, what });
+        if class == FREES {
+            // A full queue must not refuse what would empty it; how many of these there can be, credits bound.
+            self.door.offer_always(event);
+            return Ok(());
+        }
         self.door.offer_at(event, frame.received_ns).map_err(|_| self.refusal(conn, &head))
     }
 
@@ -75,12 +81,15 @@ impl Entrance {
     }
 }
 
+/// The class of what frees resources.
+const FREES: u8 = 0;
+
 /// Who goes first when there is too much: 3 is refused first, 0 last (design.md, promise 5).
 fn class_of(head: &Head<'_>) -> u8 {
     let is = |cmd: CommandType| head.cmd == Some(cmd as i32);
     let closes = is(CommandType::Session) && head.op == Some(OpType::Close as i32);
     if is(CommandType::Echo) || is(CommandType::Ack) || is(CommandType::Read) || closes {
-        0
+        FREES
     } else if is(CommandType::Direct) && (head.transient || head.priority == Priority::Low) {
         3
     } else if is(CommandType::Direct) || is(CommandType::Session) {
