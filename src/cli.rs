@@ -4,7 +4,6 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_config::{Config, Format, ModuleCatalogue, ModuleEntry};
@@ -92,18 +91,19 @@ enum GraphFormat {
     Svg,
 }
 
-pub fn main() -> ExitCode {
+/// Does what was typed, and returns the exit code.
+pub fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
             // Help and version are what was asked for.
-            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { 2 } else { 0 };
         }
     };
     if let Err(error) = logging::start(&cli.log.log, cli.log.log_format) {
         eprintln!("tidegate: --log {:?}: {error}", cli.log.log);
-        return ExitCode::from(2);
+        return 2;
     }
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
@@ -113,12 +113,12 @@ pub fn main() -> ExitCode {
         Command::Bench(BenchCommand::Pairs(args)) => bench::pairs(&args),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(Stop { message, code }) => {
             if !message.is_empty() {
                 eprintln!("{message}");
             }
-            ExitCode::from(code)
+            code
         }
     }
 }

@@ -12,8 +12,11 @@ mod pages;
 mod run;
 mod trace;
 
-use std::process::ExitCode;
+use std::io::Write;
 
-fn main() -> ExitCode {
-    cli::main()
+fn main() {
+    let code = cli::main();
+    let _ = std::io::stdout().flush();
+    // Without RocksDB's static destructors: a thread of its own that still runs would abort the process over them.
+    signal_hook::low_level::exit(i32::from(code));
 }

@@ -26,7 +26,7 @@ pub fn run(args: &RunArgs) -> Result<(), Stop> {
     let second = std::thread::Builder::new().name("signals".into()).spawn(move || {
         if signals.forever().next().is_some() {
             log::warn!("second signal: exiting at once");
-            std::process::exit(130);
+            signal_hook::low_level::exit(130);
         }
     });
     if let Err(error) = second {
