@@ -12,8 +12,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tidegate_config::WrongFile;
 
 /// What TLS is served with, and what a client must trust where that is our own.
 pub struct Certificate {
@@ -22,7 +23,7 @@ pub struct Certificate {
 }
 
 /// The operator's files, in PEM.
-pub fn from_files(cert: &Path, key: &Path) -> Result<Certificate, String> {
+pub fn from_files(cert: &Path, key: &Path) -> Result<Certificate, WrongFile> {
     Ok(Certificate { config: server_config(cert, key)?, authority: None })
 }
 
@@ -35,24 +36,40 @@ pub fn for_development(data: &Path) -> Result<Certificate, String> {
             .map_err(|error| format!("cannot make a development certificate in {}: {error}", folder.display()))?;
     }
     let authority = fs::canonicalize(&authority).unwrap_or(authority);
-    Ok(Certificate { config: server_config(&cert, &key)?, authority: Some(authority) })
+    let config = server_config(&cert, &key).map_err(|wrong| format!("{}: {}", folder.display(), wrong.reason))?;
+    Ok(Certificate { config, authority: Some(authority) })
 }
 
-fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
-    let wrong = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
-        .and_then(|certs| certs.collect::<Result<_, _>>())
-        .map_err(|error| wrong(cert, &error))?;
+fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, WrongFile> {
+    let chain = CertificateDer::pem_file_iter(cert).and_then(|certs| certs.collect::<Result<Vec<_>, _>>());
+    let chain = chain.map_err(|error| unreadable("cert", error, "there is no certificate in it (PEM is needed)"))?;
     if chain.is_empty() {
-        return Err(wrong(cert, &"there is no certificate in it (PEM is needed)"));
+        return Err(wrong("cert", "there is no certificate in it (PEM is needed)"));
     }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, &error))?;
+    let private = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| unreadable("key", error, "there is no private key in it (PEM is needed)"))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
-        .map_err(|error| wrong(cert, &error))?;
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => wrong("key", "it is not the key of the certificate"),
+            error => wrong("cert", error),
+        })?;
     Ok(Arc::new(config))
+}
+
+fn wrong(key: &'static str, reason: impl std::fmt::Display) -> WrongFile {
+    WrongFile { key, reason: reason.to_string() }
+}
+
+fn unreadable(key: &'static str, error: pem::Error, empty: &str) -> WrongFile {
+    match error {
+        pem::Error::Io(error) if error.kind() == io::ErrorKind::NotFound => wrong(key, "there is no such file"),
+        pem::Error::Io(error) => wrong(key, error),
+        pem::Error::NoItemsFound => wrong(key, empty),
+        error => wrong(key, error),
+    }
 }
 
 fn make(folder: &Path, authority: &Path, cert: &Path, key: &Path) -> Result<(), Box<dyn std::error::Error>> {

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tidegate_config::{Config, Format, ModuleCatalogue, ModuleEntry};
+use tidegate_config::{Config, Format, ModuleCatalogue, ModuleEntry, Tls};
 
 use crate::bench::PairsArgs;
 use crate::logging::LogFormat;
@@ -155,7 +155,8 @@ pub fn load(file: Option<&PathBuf>) -> Result<Config, Stop> {
         }
     };
     let colours = std::io::stderr().is_terminal();
-    match tidegate_config::load(&text, &name, &catalogue()) {
+    let certificate = |tls: &Tls| crate::certificate::from_files(&tls.cert, &tls.key).map(|_| ());
+    match tidegate_config::load_with(&text, &name, &catalogue(), &certificate) {
         Ok(config) => {
             if !config.warnings.is_empty() {
                 eprint!("{}", tidegate_config::render_all(&config.warnings, colours));
@@ -183,11 +184,6 @@ pub fn catalogue() -> ModuleCatalogue {
 
 fn check(file: Option<PathBuf>) -> Result<(), Stop> {
     let config = load(file.as_ref())?;
-    crate::compose::can_connect(&config).map_err(Stop::because)?;
-    if let Some(tls) = &config.listen.tls {
-        crate::certificate::from_files(&tls.cert, &tls.key)
-            .map_err(|error| Stop::because(format!("listen.tls: {error}")))?;
-    }
     let name = file.map_or("the built-in default".to_owned(), |file| file.display().to_string());
     let (stages, apps) = (config.topology.stages.len(), config.apps.len());
     eprintln!("{name} is good: {stages} stages, {apps} app{}", if apps == 1 { "" } else { "s" });

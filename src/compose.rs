@@ -57,7 +57,6 @@ pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
     std::fs::create_dir_all(&args.data)
         .map_err(|error| format!("cannot make the data folder {}: {error}", args.data.display()))?;
     let certificate = certificate(&config, args, development)?;
-    can_connect(&config)?;
     let runtime = HttpRuntime::start(HTTP_THREADS).map_err(|error| error.to_string())?;
     let clock: Clock = Arc::new(now);
     let store = rocks::open(RocksOptions {
@@ -216,16 +215,6 @@ impl Server {
     }
 }
 
-/// Refuses what would let nobody in: plain off, and no certificate, neither the operator's nor one for development.
-pub fn can_connect(config: &Config) -> Result<(), String> {
-    match config.listen.plain || config.listen.tls.is_some() || is_development(config) {
-        true => Ok(()),
-        false => Err("nobody could connect: listen.plain is false and there is no listen.tls; \
-                      name a certificate and its key"
-            .to_owned()),
-    }
-}
-
 /// What we put into a data folder.
 const OURS: [&str; 2] = ["store", "tls"];
 
@@ -247,7 +236,9 @@ fn refuse_others_folder(data: &Path) -> Result<(), String> {
 /// The file's certificate; in development, one of our own.
 fn certificate(config: &Config, args: &RunArgs, development: bool) -> Result<Option<Certificate>, String> {
     match &config.listen.tls {
-        Some(tls) => certificate::from_files(&tls.cert, &tls.key).map(Some),
+        Some(tls) => certificate::from_files(&tls.cert, &tls.key)
+            .map(Some)
+            .map_err(|wrong| format!("listen.tls.{}: {}", wrong.key, wrong.reason)),
         None if development => certificate::for_development(&args.data).map(Some),
         None => Ok(None),
     }

@@ -236,3 +236,21 @@ fn a_log_may_be_for_machines() {
         assert!(line["level"].is_string() && !line.to_string().is_empty(), "{line}");
     }
 }
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_shown_where_it_is_named() {
+    let (folder, path) = file("[listen]\ntls = { cert = \"missing.pem\", key = \"empty.key\" }\n[net]\nreactors = 0\n");
+    let check = || run_in(folder.path(), &["check", &path]);
+    let said = err(&check());
+    assert!(said.contains("2:16") && said.contains("^^^ there is no such file") && said.contains("2 errors"), "{said}");
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(folder.path().join("missing.pem"), own.cert.pem()).unwrap();
+    fs::write(folder.path().join("empty.key"), "").unwrap();
+    let said = err(&check());
+    assert!(said.contains("2:37") && said.contains("there is no private key in it"), "{said}");
+    let other = rcgen::KeyPair::generate().unwrap();
+    fs::write(folder.path().join("empty.key"), other.serialize_pem()).unwrap();
+    let output = check();
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("it is not the key of the certificate"), "{}", err(&output));
+}

@@ -26,18 +26,10 @@ pub(crate) struct Placed {
 
 /// All apps of a file; an app whose table is wrong is left out, its complaints made.
 pub(crate) fn read(entry: &Entry<'_>, report: &mut Report) -> Vec<Placed> {
-    let mut apps: Vec<Placed> = Vec::new();
+    let (mut apps, mut ids) = (Vec::new(), Vec::new());
     for (at, section) in tables(entry, "app", "app", report).into_iter().enumerate() {
-        let Some(mut app) = read_app(&section, report) else { continue };
+        let Some(mut app) = read_app(&section, &mut ids, report) else { continue };
         let span = section.span_of("id").unwrap_or(entry.span.clone());
-        if let Some(first) = apps.iter().find(|placed| placed.app.id == app.id) {
-            report
-                .error(format!("two apps have the id \"{}\"", app.id))
-                .at(span, "the second one")
-                .see(first.span.clone(), "the first one")
-                .help("give each app an id of its own; `tidegate app new` prints a fresh one");
-            continue;
-        }
         match u16::try_from(at) {
             Ok(index) => app.index = AppId(index),
             Err(_) => {
@@ -82,13 +74,24 @@ fn elements<'d>(array: &'d DeArray<'d>, kind: &'static str, place: &str) -> Vec<
     tables.collect()
 }
 
-fn read_app(section: &Section<'_>, report: &mut Report) -> Option<App> {
+/// `ids`: those of the apps so far, whatever else is wrong with them.
+fn read_app(section: &Section<'_>, ids: &mut Vec<(String, Span)>, report: &mut Report) -> Option<App> {
     section.refuse_unknown(report);
     let id: Option<String> = section.optional("id", report);
     let key: Option<String> = section.optional("key", report);
     let master_key: Option<String> = section.optional("master_key", report);
     if let (Some(id), Some(span)) = (&id, section.span_of("id")) {
-        check_id(id, span, report);
+        check_id(id, span.clone(), report);
+        match ids.iter().find(|(taken, _)| taken == id) {
+            Some((_, first)) => {
+                report
+                    .error(format!("two apps have the id \"{id}\""))
+                    .at(span, "the second one")
+                    .see(first.clone(), "the first one")
+                    .help("give each app an id of its own; `tidegate app new` prints a fresh one");
+            }
+            None => ids.push((id.clone(), span)),
+        }
     }
     if let (Some(key), Some(master), Some(span)) = (&key, &master_key, section.span_of("master_key"))
         && key == master
@@ -137,7 +140,7 @@ fn check_id(id: &str, span: Span, report: &mut Report) {
     } else if id.len() <= 8 {
         report
             .warning("LeanCloud's Java and Android SDKs refuse an app id of 8 characters or fewer")
-            .at(span, format!("{} characters", id.len()))
+            .at(span, format!("{} character{}", id.len(), if id.len() == 1 { "" } else { "s" }))
             .help("choose a longer one while no client has it yet");
     }
 }

@@ -197,6 +197,12 @@ impl Report {
         self.hushed_by = self.diagnostics.len();
     }
 
+    /// Whether something was said of this very place.
+    pub(crate) fn is_said_at(&self, span: &Span) -> bool {
+        let same = |d: &Diagnostic| d.place.as_ref().is_some_and(|(place, _)| place.start == span.start);
+        self.diagnostics.iter().any(same)
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|d| d.severity == Severity::Error)
     }

@@ -34,7 +34,7 @@ pub use config::{Config, Journeys, Listen, Memory, Net, Store, Tls, development_
 pub use diagnostic::{Diagnostic, Severity, Span, render_all};
 
 pub use graph::{Format, graph};
-pub use load::load;
+pub use load::{WrongFile, load, load_with};
 pub use reference::reference;
 pub use value::Sync;
 pub use written::write_topology;

@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use crate::apps;
 use crate::config::{Listen, Tls, beyond_loopback, has_development_keys};
 use crate::diagnostic::Report;
+use crate::load::WrongFile;
 use crate::section::{Entry, Section};
 use crate::value::kind;
 
@@ -61,6 +62,36 @@ fn tls(entry: &Entry<'_>, report: &mut Report) -> Option<Tls> {
     let cert: Option<String> = section.optional("cert", report);
     let key: Option<String> = section.optional("key", report);
     Some(Tls { cert: cert?.into(), key: key?.into() })
+}
+
+/// The files that `tls` names, as far as `check` finds them wrong.
+pub(crate) fn certificate(
+    listen: &Listen,
+    section: &Section<'_>,
+    check: &dyn Fn(&Tls) -> Result<(), WrongFile>,
+    report: &mut Report,
+) {
+    let (Some(tls), Some(entry)) = (&listen.tls, section.entry("tls")) else { return };
+    let Err(WrongFile { key, reason }) = check(tls) else { return };
+    let named = entry.value.as_table().and_then(|table| table.get(key)).map(|value| value.span());
+    report
+        .error(format!("`listen.tls.{key}` names a file that cannot be used"))
+        .at(named.unwrap_or(entry.span), reason)
+        .help("name PEM files that this user may read: the certificate with its chain, and its private key; a relative path starts where the server is started");
+}
+
+/// Plain connections are refused, and there is nothing to speak TLS with.
+pub(crate) fn locked_out(listen: &Listen, section: &Section<'_>, apps: &[apps::Placed], report: &mut Report) {
+    let own_certificate = apps.is_empty() || apps.iter().any(|placed| has_development_keys(&placed.app));
+    if listen.plain || section.entry("tls").is_some() || own_certificate {
+        return;
+    }
+    report
+        .error("nobody could connect: `listen.plain` is false and there is no `listen.tls`")
+        .at(section.span_of("plain").unwrap_or(0..0), "only TLS, and no certificate")
+        .help(
+            "write `tls = { cert = \"FILE\", key = \"FILE\" }`; only the development app has a certificate made for it",
+        );
 }
 
 /// Two listeners on one address would fail at start, with less to say.

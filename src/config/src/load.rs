@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use crate::DEFAULT;
 use crate::apps;
 use crate::catalogue::ModuleCatalogue;
-use crate::config::{Config, Journeys, Memory, Net, Store};
+use crate::config::{Config, Journeys, Memory, Net, Store, Tls};
 use crate::diagnostic::{Diagnostic, Report, Severity};
 use crate::keys::SECTIONS;
 use crate::listen;
@@ -23,6 +23,25 @@ use crate::words::closest;
 /// Reads a file. `file_name` is for people; `catalogue` tells what the modules declare. An error is the whole list of
 /// complaints, warnings included, in the order of the file; a good file's warnings are in `Config::warnings`.
 pub fn load(text: &str, file_name: &str, catalogue: &ModuleCatalogue) -> Result<Config, Vec<Diagnostic>> {
+    load_with(text, file_name, catalogue, &|_| Ok(()))
+}
+
+/// A file that `listen.tls` names and that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongFile {
+    /// `cert` or `key`.
+    pub key: &'static str,
+    /// Why, in a few words.
+    pub reason: String,
+}
+
+/// As [`load`]; `certificate` looks into the files of `listen.tls`, which this crate does not.
+pub fn load_with(
+    text: &str,
+    file_name: &str,
+    catalogue: &ModuleCatalogue,
+    certificate: &dyn Fn(&Tls) -> Result<(), WrongFile>,
+) -> Result<Config, Vec<Diagnostic>> {
     let (root, syntax) = DeTable::parse_recoverable(text);
     let root = root.get_ref();
     let broken = !syntax.is_empty();
@@ -41,6 +60,7 @@ pub fn load(text: &str, file_name: &str, catalogue: &ModuleCatalogue) -> Result<
     }
     let listen_section = section("listen", &mut report);
     let listen = listen::read(&listen_section, &mut report);
+    listen::certificate(&listen, &listen_section, certificate, &mut report);
     let net_section = section("net", &mut report);
     let net = net(&net_section, &mut report);
     let store = store(&section("store", &mut report), &mut report);
@@ -67,6 +87,7 @@ pub fn load(text: &str, file_name: &str, catalogue: &ModuleCatalogue) -> Result<
     // An [[app]] that a broken line hides may well have keys of its own.
     if own_apps || !broken {
         listen::exposure(&listen, &listen_section, &apps, own_apps, &mut report);
+        listen::locked_out(&listen, &listen_section, &apps, &mut report);
     }
 
     let mut config = Config {

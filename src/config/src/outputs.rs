@@ -49,8 +49,18 @@ impl<'a> Bindings<'a> {
     }
 
     /// Complains of each missing stage once, whoever needs it. Returns `complained` and `lost`.
-    pub(crate) fn finish(self) -> (Vec<(String, String)>, bool) {
-        for Missing { stage, needs, optional } in self.missing {
+    pub(crate) fn finish(mut self) -> (Vec<(String, String)>, bool) {
+        let missing = std::mem::take(&mut self.missing);
+        let mut told: Vec<_> = missing.iter().map(|missing| missing.stage).collect();
+        for Missing { stage, needs, optional } in missing {
+            let before = told.len();
+            self.missing_after(stage, &mut told);
+            let lines: Vec<_> =
+                std::iter::once(&stage).chain(&told[before..]).map(|stage| format!("[stages.{stage}]")).collect();
+            let lines = match lines.as_slice() {
+                [line] => format!("a line {line}"),
+                lines => format!("the lines {}", lines.join(", ")),
+            };
             let without: Vec<_> =
                 optional.iter().map(|(stage, name)| format!("`{name} = \"none\"` in [stages.{stage}]")).collect();
             let without = match without.len() == needs.len() {
@@ -58,7 +68,7 @@ impl<'a> Bindings<'a> {
                 false => String::new(),
             };
             let complaint = self.report.error(format!("the stage `{stage}` is missing"));
-            complaint.help(format!("add a line [stages.{stage}]: {ALL_OF_THEM}{without}"));
+            complaint.help(format!("add {lines}: {ALL_OF_THEM}{without}"));
             let mut needs = needs.into_iter();
             if let Some((span, why)) = needs.next() {
                 complaint.at(span, why);
@@ -68,6 +78,27 @@ impl<'a> Bindings<'a> {
             }
         }
         (self.complained, self.lost)
+    }
+
+    /// The stage that reads what clients send is missing.
+    pub(crate) fn misses_entry(&mut self, stage: &'static str, span: Span) {
+        let needs = vec![(span, "what clients send goes there".to_owned())];
+        match self.missing.iter_mut().find(|missing| missing.stage == stage) {
+            Some(missing) => missing.needs.extend(needs),
+            None => self.missing.insert(0, Missing { stage, needs, optional: Vec::new() }),
+        }
+    }
+
+    /// Stages that nothing in the file asks for, but those that are missing would.
+    fn missing_after(&self, stage: &'static str, told: &mut Vec<&'static str>) {
+        let targets = self.catalogue.find(stage).map_or(&[][..], |module| module.targets);
+        for (_, target) in targets {
+            let here = self.names.iter().any(|name| name == target);
+            if !here && !told.contains(target) {
+                told.push(target);
+                self.missing_after(target, told);
+            }
+        }
     }
 
     fn misses(&mut self, stage: &'static str, span: Span, by: &str, output: &Output) {
@@ -207,10 +238,15 @@ impl Outputs<'_> {
             return Some((name.to_owned(), target.to_string()));
         }
         if target == "none" {
+            let help = match self.meant(output) {
+                Some(meant) if bind.names.iter().any(|name| name == meant) => format!("write `{name} = \"{meant}\"`"),
+                Some(meant) => format!("add a line [stages.{meant}] and write `{name} = \"{meant}\"`"),
+                None => format!("write `{name} = \"STAGE\"`"),
+            };
             bind.report
                 .error(format!("output `{name}` of `{place}` cannot be \"none\""))
                 .at(entry.span.clone(), format!("{} cannot work without it", self.module.name))
-                .help(format!("write `{name} = \"{}\"`", self.meant(output).unwrap_or("STAGE")));
+                .help(help);
             return self.recover(output, None, bind);
         }
         let near = closest(target, bind.names.iter().map(String::as_str)).map(str::to_owned);

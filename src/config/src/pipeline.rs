@@ -10,7 +10,7 @@ use toml::de::DeValue;
 
 use crate::catalogue::ModuleCatalogue;
 use crate::config::Net;
-use crate::diagnostic::Report;
+use crate::diagnostic::{Report, Span};
 use crate::outputs::{self, Bindings};
 use crate::problems;
 use crate::section::{Entry, Section, entries};
@@ -50,6 +50,10 @@ pub(crate) struct File<'a, 'd> {
     pub(crate) lost: bool,
     /// Whether each stage's pool is known.
     pub(crate) pools_known: bool,
+    /// As `Tables::whole`.
+    pub(crate) whole: bool,
+    /// Where the file says where clients' commands go.
+    pub(crate) entry: Option<Span>,
 }
 
 pub(crate) fn read(tables: &Tables<'_, '_>, net: &Net, catalogue: &ModuleCatalogue, report: &mut Report) -> Pipeline {
@@ -69,20 +73,27 @@ pub(crate) fn read(tables: &Tables<'_, '_>, net: &Net, catalogue: &ModuleCatalog
     for (name, section) in sections {
         stages.push(read_stage(name, section, &mut in_flight, &mut bind));
     }
+    let entry_known = whole && known_entry(tables, net, &stages, &mut bind);
     let (complained, lost) = bind.finish();
     let pools: Vec<_> = tables.pools.iter().flat_map(|entry| named_tables("pools", entry, report)).collect();
     let pools: Vec<_> = pools.into_iter().map(|(name, section)| read_pool(name, section, report)).collect();
     let pools_known = known_pools(&stages, &pools, report);
-    let entry_known = whole && known_entry(tables, net, &names, report);
 
     let topology = Topology {
         stages: stages.iter().map(|placed| placed.settings.clone()).collect(),
         pools: pools.iter().map(|placed| placed.settings.clone()).collect(),
     };
-    if entry_known {
-        let file = File { stages: &stages, pools: &pools, catalogue, complained, lost, pools_known };
-        problems::explain(&topology, &net.to, &file, report);
-    }
+    let file = File {
+        stages: &stages,
+        pools: &pools,
+        catalogue,
+        complained,
+        lost: lost || !entry_known,
+        pools_known: pools_known && whole,
+        whole,
+        entry: tables.net.span_of("to"),
+    };
+    problems::explain(&topology, entry_known.then_some(&*net.to), &file, report);
     Pipeline { topology, in_flight }
 }
 
@@ -247,6 +258,9 @@ fn known_pools(stages: &[Placed<'_, StageSettings>], pools: &[Placed<'_, PoolSet
         let Some(span) = stage.section.span_of("pool") else { continue };
         let help = match closest(pool, names.iter().copied()) {
             Some(near) => format!("did you mean \"{near}\"?"),
+            None if stages.iter().any(|placed| placed.settings.name == *pool) => format!(
+                "`{pool}` is a stage, whose own pool serves nobody else: add a table [pools.NAME] and name that in both"
+            ),
             None => format!("add a table [pools.{pool}], or leave `pool` out for a pool of the stage's own"),
         };
         report.error(format!("there is no pool `{pool}`")).at(span, "unknown pool").help(help);
@@ -254,26 +268,57 @@ fn known_pools(stages: &[Placed<'_, StageSettings>], pools: &[Placed<'_, PoolSet
     known
 }
 
-/// Whether `net.to` names a stage.
-fn known_entry(tables: &Tables<'_, '_>, net: &Net, names: &[String], report: &mut Report) -> bool {
-    if names.contains(&net.to) {
-        return true;
+/// What clients send is for a stage of this module: that of the stage which is the default of `net.to`.
+fn entry_module() -> &'static str {
+    match crate::keys::find("net", "to").map(|key| &key.fallback) {
+        Some(crate::keys::Fallback::Value(text)) => text.trim_matches('"'),
+        _ => "",
     }
-    let to = &net.to;
-    match tables.net.entry("to") {
-        Some(entry) => {
-            let help = match closest(to, names.iter().map(String::as_str)) {
-                Some(near) => format!("did you mean \"{near}\"?"),
-                None => format!("name a stage that reads what clients send: {}", names.join(", ")),
+}
+
+/// Whether `net.to` names a stage that can read what clients send.
+fn known_entry(
+    tables: &Tables<'_, '_>,
+    net: &Net,
+    stages: &[Placed<'_, StageSettings>],
+    bind: &mut Bindings<'_>,
+) -> bool {
+    let (to, meant) = (&net.to, entry_module());
+    let written = tables.net.entry("to");
+    let fits = |placed: &&Placed<'_, StageSettings>| placed.settings.module == meant;
+    let fitting = stages.iter().find(fits).map(|placed| &placed.settings.name);
+    let named = stages.iter().find(|placed| placed.settings.name == *to);
+    match (named, written) {
+        (Some(named), _) if fits(&named) || bind.catalogue.find(&named.settings.module).is_none() => return true,
+        (Some(named), written) => {
+            let span = written.map(|entry| entry.span).or(named.section.span.clone()).unwrap_or(0..0);
+            let help = match fitting {
+                Some(fitting) => format!("write `to = \"{fitting}\"` below [net]"),
+                None => format!("add a line [stages.{meant}]"),
             };
-            report.error(format!("there is no stage `{to}`")).at(entry.span, "unknown stage").help(help);
+            let title = format!("`net.to` is for a stage of the module {meant}: it reads what clients send");
+            bind.report.error(title).at(span, format!("the module of `{to}` is {}", named.settings.module)).help(help);
         }
-        None => {
+        (None, Some(entry)) => {
+            let near = closest(to, stages.iter().filter(fits).map(|placed| placed.settings.name.as_str()));
+            let help = match (near, fitting) {
+                (Some(near), _) => format!("did you mean \"{near}\"?"),
+                (None, Some(fitting)) => format!("write `to = \"{fitting}\"`, the stage that reads what clients send"),
+                (None, None) => format!("add a line [stages.{to}]: {}", outputs::ALL_OF_THEM),
+            };
+            bind.report.error(format!("there is no stage `{to}`")).at(entry.span, "unknown stage").help(help);
+        }
+        (None, None) => {
             let span = tables.stages.as_ref().map_or(0..0, |entry| entry.name_span.clone());
-            report
-                .error(format!("the stage `{to}` is missing"))
-                .at(span, "what clients send goes there")
-                .help(format!("add a line [stages.{to}]: {}", outputs::ALL_OF_THEM));
+            match fitting {
+                Some(fitting) => {
+                    bind.report
+                        .error(format!("the stage `{to}` is missing, to which `net.to` sends by default"))
+                        .at(span, "no such stage")
+                        .help(format!("write a table [net] with `to = \"{fitting}\"`"));
+                }
+                None => bind.misses_entry(meant, span),
+            }
         }
     }
     false

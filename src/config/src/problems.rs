@@ -10,12 +10,15 @@ use crate::diagnostic::{Report, Span};
 use crate::pipeline::{File, Placed};
 use crate::section::{Entry, Section, entries};
 
-pub(crate) fn explain(topology: &Topology, entry: &str, file: &File<'_, '_>, report: &mut Report) {
+/// `entry`: the stage that clients' commands come in at, where that is known.
+pub(crate) fn explain(topology: &Topology, entry: Option<&str>, file: &File<'_, '_>, report: &mut Report) {
     let mut misled = circles(file, report);
-    misfits(file, &mut misled, report);
+    if file.whole {
+        misfits(file, &mut misled, report);
+    }
     // Where an output leads astray, what it should lead to seems useless.
     let lost = file.lost || !misled.is_empty();
-    let problems = topology.check(&file.catalogue.declared(), &[entry]);
+    let problems = topology.check(&file.catalogue.declared(), entry.as_slice());
     for problem in &problems {
         let said = match &problem.place {
             // Unknown names were found while the file was read, with more to say.
@@ -25,10 +28,11 @@ pub(crate) fn explain(topology: &Topology, entry: &str, file: &File<'_, '_>, rep
                 file.complained.iter().any(same) || misled.iter().any(|(s, _)| s == stage)
             }
             Place::Stage { stage, field: "name" } => lost || unreachable(stage, file, report),
-            Place::Stage { stage, field: "batch" } => too_large_a_batch(stage, file, report),
+            Place::Stage { stage, field: "batch" } => !file.whole || too_large_a_batch(stage, file, report),
             Place::Stage { stage, field: "policy" } => lossy_policy(stage, file, report),
             Place::Pool { pool, field: "name" } => pool_use(pool, file, report),
-            _ => false,
+            // What a broken line would have said is not known.
+            _ => !file.whole,
         };
         if !said {
             in_its_words(problem, file, report);
@@ -66,8 +70,10 @@ fn circles(file: &File<'_, '_>, report: &mut Report) -> Vec<(String, String)> {
     for start in 0..file.stages.len() {
         walk(start, &mut Vec::new(), &mut done, file, &mut found);
     }
+    // Below a broken line may stand that a stage goes elsewhere.
+    found.retain(|circle: &Circle| file.whole || circle.written);
     let mut said = Vec::new();
-    for Circle { path, stage, output } in found {
+    for Circle { path, stage, output, .. } in found {
         let placed = &file.stages[stage];
         let names: Vec<_> = path.iter().map(|at| file.stages[*at].settings.name.as_str()).collect();
         let back = names.first().copied().unwrap_or_default();
@@ -86,6 +92,14 @@ struct Circle {
     path: Vec<usize>,
     stage: usize,
     output: String,
+    /// Whether the file says all of it.
+    written: bool,
+}
+
+/// Whether a stage's `to` names an output.
+fn is_written(section: &Section<'_>, output: &str) -> bool {
+    let to = section.entry("to");
+    to.and_then(|to| to.value.as_table()).is_some_and(|table| table.contains_key(output))
 }
 
 fn walk(at: usize, path: &mut Vec<usize>, done: &mut [bool], file: &File<'_, '_>, found: &mut Vec<Circle>) {
@@ -96,7 +110,14 @@ fn walk(at: usize, path: &mut Vec<usize>, done: &mut [bool], file: &File<'_, '_>
     for (output, target) in &file.stages[at].settings.to {
         let Some(next) = file.stages.iter().position(|placed| placed.settings.name == *target) else { continue };
         match path.iter().position(|on_path| *on_path == next) {
-            Some(from) => found.push(Circle { path: path[from..].to_vec(), stage: at, output: output.clone() }),
+            Some(from) => {
+                let path = path[from..].to_vec();
+                let written = path.iter().zip(path.iter().cycle().skip(1)).all(|(one, next)| {
+                    let (one, next) = (&file.stages[*one], &file.stages[*next].settings.name);
+                    one.settings.to.iter().any(|(output, to)| to == next && is_written(&one.section, output))
+                });
+                found.push(Circle { path, stage: at, output: output.clone(), written });
+            }
             None => walk(next, path, done, file, found),
         }
     }
@@ -154,6 +175,12 @@ fn too_large_a_batch(name: &str, file: &File<'_, '_>, report: &mut Report) -> bo
         let most = settings.batch.saturating_mul(declared.most as usize);
         let (bound, span) = (to.settings.bound, placed.section.span_of("batch"));
         let (true, Some(span)) = (line && most > bound, span) else { continue };
+        // A figure that is none was complained of; what stands for it is not in the file.
+        let holds = to.section.span_of("bound");
+        if report.is_said_at(&span) || holds.as_ref().is_some_and(|holds| report.is_said_at(holds)) {
+            said = true;
+            continue;
+        }
         let title = format!("a batch of `stages.{name}` would never fit into `stages.{target}`");
         let reason = match declared.most {
             1 => format!("up to {most} events at once"),
@@ -166,7 +193,7 @@ fn too_large_a_batch(name: &str, file: &File<'_, '_>, report: &mut Report) -> bo
         complaint.at(span, reason).help(format!(
             "write `bound = {most}` or more in [stages.{target}], or `batch = {fits}` or less in [stages.{name}]"
         ));
-        if let Some(span) = to.section.span_of("bound") {
+        if let Some(span) = holds {
             complaint.see(span, format!("holds {bound}"));
         }
         said = true;
@@ -233,16 +260,16 @@ fn pool_use(name: &str, file: &File<'_, '_>, report: &mut Report) -> bool {
 
 /// What the engine finds and this file has no better words for.
 fn in_its_words(problem: &Problem, file: &File<'_, '_>, report: &mut Report) {
+    // A key that the file leaves out is shown by its table; what is built in, by what leads there.
     let span = match &problem.place {
         Place::Stage { stage: name, field } => stage(name, file).and_then(|placed| placed.section.span_of(field)),
         Place::Output { stage: name, output } => stage(name, file).and_then(|p| output_span(&p.section, output)),
         Place::Pool { pool: name, field } => pool(name, file).and_then(|placed| placed.section.span_of(field)),
         Place::Entry(_) => None,
     };
-    let complaint = report.error(format!("`{}`: {}", problem.place, problem.reason));
-    if let Some(span) = span {
-        complaint.at(span, "here");
-    }
+    let place = problem.place.to_string();
+    let complaint = report.error(format!("`{}`: {}", place.strip_suffix(".name").unwrap_or(&place), problem.reason));
+    complaint.at(span.or(file.entry.clone()).unwrap_or(0..0), "here");
     if !problem.help.is_empty() {
         complaint.help(problem.help.clone());
     }

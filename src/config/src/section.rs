@@ -70,7 +70,7 @@ impl<'d> Section<'d> {
                     _ => format!("write a line [{place}] and its keys below it"),
                 };
                 report.error(format!("`{place}` must be a table")).at(entry.span.clone(), reason).help(help);
-                Section::absent(kind, place)
+                Section { span: Some(entry.name_span.clone()), ..Section::absent(kind, place) }
             }
         }
     }
@@ -103,7 +103,8 @@ impl<'d> Section<'d> {
     /// A key that may be absent. One that must not be is complained of.
     pub(crate) fn optional<T: FromValue>(&self, name: &str, report: &mut Report) -> Option<T> {
         let key = self.key(name);
-        if self.entry(name).is_none()
+        if self.table.is_some()
+            && self.entry(name).is_none()
             && matches!(key.fallback, Fallback::Required)
             && !self.misspelled(name)
             && let Some(span) = &self.span

@@ -49,7 +49,10 @@ pub(crate) fn closest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) 
     // A name of a few letters has near neighbours that mean something else.
     let reach = 1 + text.chars().count() / 6;
     let near = names.into_iter().map(|name| (strsim::damerau_levenshtein(text, name), name));
-    near.filter(|(distance, _)| *distance <= reach).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
+    // All of a word changed is no slip.
+    near.filter(|(distance, _)| *distance <= reach && *distance < text.chars().count())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
 }
 
 /// 1048576 as 1,048,576.

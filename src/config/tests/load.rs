@@ -195,7 +195,6 @@ fn an_open_address_without_a_certificate_is_said() {
     let open = "[listen]\nhttp = \"0.0.0.0:7700\"\ntcp = \"0.0.0.0:7701\"\n";
     let warned = |more: &str| good(&format!("{open}{more}{APP}")).warnings.len();
     assert_eq!(warned(""), 1);
-    assert_eq!(warned("plain = false\n"), 1, "a certificate of the server's own is nothing that others trust");
     assert_eq!(warned("tls = { cert = \"c\", key = \"k\" }\n"), 0);
     assert_eq!(warned("public_url = \"https://chat.example.com\"\n"), 0);
 }
