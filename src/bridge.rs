@@ -200,7 +200,7 @@ fn translate(mail: Mail) -> Option<net::Mail> {
         }
         Mail::Join { group, member } => net::Mail::Join { group, conn: member.conn, peer: member.client },
         Mail::Leave { group, member } => net::Mail::Leave { group, conn: member.conn, peer: member.client },
-        Mail::LeaveAll(member) => net::Mail::LeaveAll { conn: member.conn, peer: member.client },
+        Mail::LeaveAll { member, but } => net::Mail::LeaveAll { conn: member.conn, peer: member.client, but },
         Mail::Entered(session) => net::Mail::LoggedIn { conn: session.conn, peer: session.client },
         Mail::Lift(Lift { session, first, counted, delay }) => {
             net::Mail::Lift { conn: session.conn, peer: session.client, first, counted, delay }

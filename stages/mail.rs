@@ -59,7 +59,11 @@ pub enum Mail {
         group: u64,
         member: Recipient,
     },
-    LeaveAll(Recipient),
+    /// Out of all groups `but` this one.
+    LeaveAll {
+        member: Recipient,
+        but: Option<u64>,
+    },
     /// The session is open. What is delivered to it waits until `Lift`.
     Entered(Recipient),
     /// The unread snapshot of a new session: what waited and is counted in it is dropped, the rest follows it.

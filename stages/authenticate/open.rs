@@ -248,13 +248,10 @@ impl Worker {
     /// which may still put it into a room's group.
     fn take_off(&self, app: AppId, client: &ClientId, conn: ConnId, comes_back: Option<Millis>) {
         let old = Recipient { conn, client: client.clone() };
-        let (busy, still) = self.0.connections.end_session(conn, client);
+        let busy = self.0.connections.end_session(conn, client);
         self.0.rooms.gone(app, &old, comes_back);
         let world = self.0.clone();
-        Busy::after(busy, move || {
-            world.post.post(Mail::LeaveAll(old));
-            world.post.post(Mail::Gone { conn, still });
-        });
+        Busy::after(busy, move || world.tell_end(old));
     }
 
     fn kick(&self, app: AppId, client: &ClientId, conn: ConnId, now: Millis) -> Mail {

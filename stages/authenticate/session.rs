@@ -10,7 +10,7 @@ use tidegate_engine::Batch;
 
 use super::Worker;
 use crate::event::{Ask, Event, Memory};
-use crate::mail::{Mail, Recipient};
+use crate::mail::Recipient;
 use crate::shared::busy::Busy;
 use crate::shared::reply;
 use crate::shared::traces::Step;
@@ -22,7 +22,7 @@ impl Worker {
             let at = sessions.iter().position(|entry| entry.conn == ask.conn)?;
             Some(sessions.remove(at))
         });
-        let (busy, still) = self.0.connections.end_session(ask.conn, &ask.client);
+        let busy = self.0.connections.end_session(ask.conn, &ask.client);
         // After the session's end, so that a join on its way finds it ended.
         self.0.rooms.gone(ask.app, &ask.session(), None);
         if let Some(entry) = ended {
@@ -34,11 +34,10 @@ impl Worker {
         let ask = Ask { busy: None, ..ask };
         let world = self.0.clone();
         let answer = move || {
-            let mail = [Mail::LeaveAll(ask.session()), Mail::Gone { conn: ask.conn, still }];
             if let Some(Event::Mail(answer)) = reply::answer(&ask, world.now(), &Answer::Closed) {
                 world.post.post(answer);
             }
-            mail.into_iter().for_each(|mail| world.post.post(mail));
+            world.tell_end(ask.session());
         };
         // All that it had asked for is answered first; others on this connection go on meanwhile.
         Busy::after(busy, answer);

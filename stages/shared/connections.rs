@@ -65,12 +65,8 @@ impl Connections {
         self.with(conn, |connection| connection.sessions.keys().next().cloned()).flatten()
     }
 
-    /// Takes a session off; gives its commands in flight, and a session that is still open.
-    pub fn end_session(&self, conn: ConnId, client: &ClientId) -> (Option<Arc<Busy>>, Option<ClientId>) {
-        let ended = self.with(conn, |connection| {
-            let ended = connection.sessions.shift_remove(client);
-            (ended, connection.sessions.keys().next().cloned())
-        });
-        ended.unwrap_or_default()
+    /// Takes a session off; gives its commands in flight.
+    pub fn end_session(&self, conn: ConnId, client: &ClientId) -> Option<Arc<Busy>> {
+        self.with(conn, |connection| connection.sessions.shift_remove(client))?
     }
 }

@@ -131,6 +131,13 @@ impl Rooms {
         (now < until).then_some(cid)
     }
 
+    /// Does something with the group of the room that a session is in; none enters another meanwhile.
+    pub fn with_group_of<R>(&self, session: &Recipient, act: impl FnOnce(Option<u64>) -> R) -> R {
+        let of = self.of(session.conn);
+        let room = of.get(&(session.conn, session.client.clone()));
+        act(room.and_then(|(app, cid)| self.group(*app, *cid)))
+    }
+
     fn take(&self, key: RoomKey, session: &Recipient) -> Option<Place> {
         let mut rooms = self.room(&key);
         let room = rooms.get_mut(&key)?;

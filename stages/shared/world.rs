@@ -110,11 +110,20 @@ impl World {
     pub fn enter_room(&self, app: AppId, cid: ConvId, session: &Recipient) -> Option<Vec<Mail>> {
         let (group, left) = self.rooms.join(app, cid, session);
         if !self.connections.is_open(session.conn, &session.client) {
-            self.rooms.gone(app, session, None);
+            self.rooms.leave(app, cid, session);
             return None;
         }
         let left = left.map(|left| Mail::Leave { group: left.group, member: session.clone() });
         Some(left.into_iter().chain([Mail::Join { group, member: session.clone() }]).collect())
+    }
+
+    /// Tells the reactors of a session's end, when all that it asked for is done. What was under way may have put it into
+    /// a room's group; but the client may be back on the same connection by now, in a room that it must stay in.
+    pub fn tell_end(&self, session: Recipient) {
+        let conn = session.conn;
+        // Posted before anybody can enter another room: a later join comes after it.
+        self.rooms.with_group_of(&session, |but| self.post.post(Mail::LeaveAll { member: session.clone(), but }));
+        self.post.post(Mail::Gone { conn, still: self.connections.first_session(conn) });
     }
 
     pub fn conversation_id(&self) -> ConvId {

@@ -50,10 +50,11 @@ pub enum Mail {
         conn: ConnId,
         peer: ClientId,
     },
-    /// A session leaves all its groups. A closed connection's sessions do so by themselves.
+    /// A session leaves all its groups `but` this one. A closed connection's sessions do so by themselves.
     LeaveAll {
         conn: ConnId,
         peer: ClientId,
+        but: Option<u64>,
     },
     /// The connection has a session: no log-in time-out, and a `goaway` will name this client. What is delivered to the
     /// session waits until `Lift`, at most 10 s.

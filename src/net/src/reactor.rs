@@ -317,8 +317,12 @@ impl Reactor {
                 }
             }
             Mail::Join { group, conn, peer } => table.join(group, conn, peer, &mut self.groups),
-            Mail::Leave { group, conn, peer } => table.leave(Some(group), conn, &peer, &mut self.groups),
-            Mail::LeaveAll { conn, peer } => table.leave(None, conn, &peer, &mut self.groups),
+            Mail::Leave { group, conn, peer } => {
+                table.leave(conn, &peer, |own| own == group, &mut self.groups);
+            }
+            Mail::LeaveAll { conn, peer, but } => {
+                table.leave(conn, &peer, |own| Some(own) != but, &mut self.groups);
+            }
             Mail::LoggedIn { conn, peer } => {
                 if let Some(open) = table.get(conn) {
                     (open.alive, open.session) = (true, Some(peer.clone()));

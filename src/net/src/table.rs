@@ -84,12 +84,11 @@ impl Table {
         }
     }
 
-    /// `group` absent: all of them.
-    pub(crate) fn leave(&mut self, group: Option<u64>, id: ConnId, peer: &ClientId, groups: &mut Groups) {
+    /// The session leaves those of its groups that are `meant`.
+    pub(crate) fn leave(&mut self, id: ConnId, peer: &ClientId, meant: impl Fn(u64) -> bool, groups: &mut Groups) {
         let Some(conn) = self.get(id) else { return };
-        let (first, last) = group.map_or((0, u64::MAX), |group| (group, group));
-        let own = conn.groups.range((peer.clone(), first)..=(peer.clone(), last));
-        let numbers: Vec<u64> = own.map(|(_, number)| *number).collect();
+        let own = conn.groups.range((peer.clone(), 0)..=(peer.clone(), u64::MAX));
+        let numbers: Vec<u64> = own.map(|(_, number)| *number).filter(|number| meant(*number)).collect();
         for number in numbers {
             conn.groups.remove(&(peer.clone(), number));
             groups.leave(number, id, peer);

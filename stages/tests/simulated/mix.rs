@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use tidegate_domain::conversation::Kind;
-use tidegate_domain::ids::{ClientId, ConnId, ConvId};
+use tidegate_domain::ids::{ConnId, ConvId};
 use tidegate_store::Stored;
 
 use super::app::{self, SEEN};
@@ -384,15 +384,10 @@ impl Mix {
         }
     }
 
-    /// The reactors' groups are as the rooms are. Of a session that was closed and opened again on one connection this is
-    /// not so yet: the word that the first one left may come after the second one's join.
+    /// The reactors' groups are as the rooms are.
     fn rooms(&self) {
-        let is_clear = |client: &ClientId| {
-            let own = self.sessions.iter().filter(|session| CLIENTS[session.client] == &**client);
-            !own.into_iter().any(|session| session.blurred)
-        };
-        let room: BTreeSet<_> = self.rig.world.rooms.some(APP, self.room, 50).into_iter().filter(is_clear).collect();
-        let groups: BTreeSet<_> = self.rig.in_groups().into_iter().filter(is_clear).collect();
+        let room: BTreeSet<_> = self.rig.world.rooms.some(APP, self.room, 50).into_iter().collect();
+        let groups = self.rig.in_groups();
         assert_eq!(groups, room, "seed {}: the group is not the room", self.seed());
     }
 

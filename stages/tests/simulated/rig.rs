@@ -242,7 +242,7 @@ impl Rig {
     pub fn disconnect(&mut self, conn: ConnId) {
         let own = self.conns.get_mut(&conn).expect("a connection of this run");
         if std::mem::replace(&mut own.open, false) {
-            self.leave_groups(conn, None);
+            self.leave_groups(conn, None, None);
             let what = Arrival::Closed { code: 1006 };
             self.pipeline.door("decode").offer_always(Event::Arrived(Arrived { conn, what }));
         }
@@ -408,7 +408,7 @@ impl Rig {
             Mail::Leave { group, member } => {
                 self.groups.entry(group).or_default().retain(|one| *one != member);
             }
-            Mail::LeaveAll(member) => self.leave_groups(member.conn, Some(&member.client)),
+            Mail::LeaveAll { member, but } => self.leave_groups(member.conn, Some(&member.client), but),
             Mail::Entered(session) => {
                 if let Some(conn) = self.conns.get_mut(&session.conn).filter(|conn| conn.open) {
                     conn.gates.insert(session.client, Gate::Shut(Vec::new()));
@@ -448,9 +448,10 @@ impl Rig {
         }
     }
 
-    fn leave_groups(&mut self, conn: ConnId, client: Option<&ClientId>) {
+    fn leave_groups(&mut self, conn: ConnId, client: Option<&ClientId>, but: Option<u64>) {
         let leaves = |one: &Recipient| one.conn == conn && client.is_none_or(|client| one.client == *client);
-        self.groups.values_mut().for_each(|members| members.retain(|one| !leaves(one)));
+        let left = self.groups.iter_mut().filter(|(group, _)| Some(**group) != but);
+        left.for_each(|(_, members)| members.retain(|one| !leaves(one)));
     }
 
     /// Who is in any of the reactors' groups.

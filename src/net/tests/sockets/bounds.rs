@@ -71,13 +71,24 @@ fn a_burst_to_the_many_clients_of_one_connection_is_no_slowness() {
     assert_eq!((stats.dropped, stats.slow_readers), (0, 0));
     // Those who leave all groups one after the other are out of both.
     for n in 0..999 {
-        server.mail(Mail::LeaveAll { conn, peer: name(n) });
+        server.mail(Mail::LeaveAll { conn, peer: name(n), but: None });
     }
     for group in 0..2 {
         let (frame, class) = ("again".into(), Class::RoomLow);
         server.mail(Mail::Broadcast { group, frame, class, except: None, later_for: None, since_ns: 0 });
         assert_eq!(client.receive(), with_peer(b"again", &name(999)));
     }
+    // But one.
+    server.mail(Mail::Join { group: 0, conn, peer: name(0) });
+    server.mail(Mail::Join { group: 1, conn, peer: name(0) });
+    server.mail(Mail::LeaveAll { conn, peer: name(0), but: Some(1) });
+    for group in 0..2 {
+        let (frame, class) = ("last".into(), Class::RoomLow);
+        server.mail(Mail::Broadcast { group, frame, class, except: Some(name(999)), later_for: None, since_ns: 0 });
+    }
+    assert_eq!(client.receive(), with_peer(b"last", &name(0)));
+    server.deliver(&[(conn, "end")], "end", Class::Normal, None);
+    assert_eq!(client.receive(), with_peer(b"end", "end"));
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn broadcasts_reach_every_member_in_order() {
     }
 
     server.mail(Mail::Leave { group: 5, conn: clients[0].1, peer: name(0) });
-    server.mail(Mail::LeaveAll { conn: clients[1].1, peer: name(1) });
+    server.mail(Mail::LeaveAll { conn: clients[1].1, peer: name(1), but: None });
     drop(clients.remove(2));
     broadcast("last".into(), Some(name(3)), None);
     assert_eq!(clients[0].0.receive(), with_peer(b"last", "client-1000"));
