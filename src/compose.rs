@@ -100,6 +100,7 @@ pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
         random: Arc::new(random),
         views: config.memory.conversations,
         sessions_per_client: config.net.sessions_per_client,
+        sessions_per_connection: config.net.sessions_per_connection,
         sample: config.journeys.sample,
         journeys: config.journeys.keep,
         tokens: Kept { nonces: config.memory.nonces, revoked: config.memory.revoked_tokens },

@@ -123,10 +123,10 @@ impl Worker {
     fn session(&self, incoming: &Incoming) -> Option<(AppId, ClientId, Arc<Busy>)> {
         self.0.connections.with(incoming.conn, |connection| {
             let (client, busy) = match &incoming.request.peer {
-                Some(peer) => connection.sessions.get_key_value(peer)?,
+                Some(peer) => connection.sessions.get(peer)?,
                 None => connection.sessions.first()?,
             };
-            Some((connection.app?, client.clone(), busy.clone()))
+            Some((connection.app?, client, busy))
         })?
     }
 

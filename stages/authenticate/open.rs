@@ -17,6 +17,7 @@ use super::{Incoming, NET, NEXT, Worker};
 use crate::event::{self, Ask, Asked, Entrance, Event, Memory, Saying, Snapshot, Task, Work};
 use crate::mail::{Class, Deliver, Lift, Mail, Recipient};
 use crate::shared::busy::Busy;
+use crate::shared::connections::Sessions;
 use crate::shared::traces::Step;
 
 /// Ended tokens that one log-in has written down; the output's room is reserved for so many. (More than one session of a
@@ -66,6 +67,7 @@ impl Worker {
         let shown = open.token.as_deref().map(|text| token::open(text, &self.0.tokens.key, now));
         let app = self.app_of(incoming, shown.as_ref())?;
         let client = login::client_of(incoming.request.peer.as_ref(), self.0.random())?;
+        self.has_place(incoming.conn, &client)?;
         let mut entered = Entrance {
             ask: self.ask_of(incoming, app, client),
             tag: login::tag_of(open.tag.as_deref())?,
@@ -94,6 +96,19 @@ impl Worker {
             }
         }
         Ok(entered)
+    }
+
+    /// 4116 where the connection has as many sessions as it may.
+    fn has_place(&self, conn: ConnId, client: &ClientId) -> Result<(), Failure> {
+        let most = self.0.sessions_per_connection;
+        let has_place = |sessions: &Sessions| sessions.len() < most || sessions.contains(client);
+        match self.0.connections.with(conn, |connection| has_place(&connection.sessions)) {
+            Some(false) => {
+                let detail = format!("this connection has {most} sessions, the most that are allowed: open another");
+                Err(Failure::because(Code::Overloaded, detail))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The app that the command, its token or an earlier frame names; its origins are checked here.
@@ -219,7 +234,7 @@ impl Worker {
             step.code(failure.code.number())
         });
         self.answer_or_error(ask, Answer::Failed(failure), batch);
-        let still = self.0.connections.first_session(ask.conn);
+        let still = self.0.connections.any_session(ask.conn);
         batch.emit(NET, Event::Mail(Mail::Gone { conn: ask.conn, still }));
         batch.emit(NET, Event::Mail(Mail::Lift(Lift::of_nothing(session))));
     }
@@ -235,10 +250,7 @@ impl Worker {
     fn take_place(&self, app: AppId, session: &Recipient) -> (bool, bool, Arc<Busy>) {
         let placed = self.0.connections.with(session.conn, |connection| {
             connection.app = Some(app);
-            let before = connection.sessions.get(&session.client).cloned();
-            let is_new = before.is_none();
-            let busy = before.unwrap_or_default();
-            connection.sessions.insert(session.client.clone(), busy.clone());
+            let (is_new, busy) = connection.sessions.open(&session.client);
             (is_new, connection.origin.offline_pushed, busy)
         });
         placed.unwrap_or_default()

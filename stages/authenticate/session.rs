@@ -95,7 +95,7 @@ impl Worker {
         log::debug!("connection {conn} closed with {code}, {} sessions", connection.sessions.len());
         let Some(app) = connection.app else { return };
         let now = self.0.now();
-        for client in connection.sessions.into_keys() {
+        for client in connection.sessions.into_clients() {
             self.0.directory.change(app, &client, |sessions| sessions.retain(|entry| entry.conn != conn));
             self.0
                 .traces

@@ -1,19 +1,22 @@
 //! Decode: bytes become a request.
 //!
-//! Heartbeats are answered here, so that they go on when everything behind is slow. What cannot be decoded closes its
-//! connection with 4114. Keyed by connection.
+//! Heartbeats are answered here, so that they go on when everything behind is slow. What cannot be decoded is refused with
+//! 4114; where not even its envelope can be read, that closes its connection. Keyed by connection.
 
 use std::sync::Arc;
 
 use tidegate_domain::command::Command;
-use tidegate_domain::error::Code;
+use tidegate_domain::error::{Code, Failure};
+use tidegate_domain::ids::{ClientId, ConnId};
 use tidegate_domain::reply::Answer;
 use tidegate_engine::{Batch, Item, Module, Output, OutputKind, Stage};
+use tidegate_protocol::{DecodeError, FailureForm};
 
-use crate::event::{Arrival, Arrived, Asked, Event, Saying};
+use crate::event::{Arrival, Arrived, Asked, Event, Saying, Whom};
 use crate::mail::Mail;
-use crate::shared::World;
+use crate::shared::traces::Step;
 use crate::shared::world::key_of;
+use crate::shared::{World, reply};
 
 const NET: usize = 0;
 const NEXT: usize = 1;
@@ -59,7 +62,7 @@ impl Worker {
         let what = match what {
             Arrival::Opened(origin) => Saying::Opened(origin),
             Arrival::Closed { code } => Saying::Closed { code },
-            Arrival::Frame { bytes, received_ns, held, journey } => match tidegate_protocol::decode(bytes) {
+            Arrival::Frame { bytes, received_ns, held, journey } => match tidegate_protocol::decode(bytes.clone()) {
                 Ok(request) if request.command == Command::Echo => {
                     let frame =
                         tidegate_protocol::answer(request.i, request.peer.as_deref(), self.0.now(), &Answer::Echo);
@@ -67,12 +70,28 @@ impl Worker {
                     return batch.emit(NET, Event::Mail(Mail::Alive { conn }));
                 }
                 Ok(request) => Saying::Request { request, received_ns, held, journey },
-                Err(error) => {
-                    log::debug!("connection {conn} sent what cannot be read: {error}");
-                    return batch.emit(NET, Event::Mail(Mail::Close { conn, code: Code::Unparseable }));
-                }
+                Err(error) => return self.unreadable(conn, &bytes, &error, batch),
             },
         };
         batch.emit(NEXT, Event::Asked(Box::new(Asked { conn, what })));
+    }
+
+    /// Others may share the connection, so it stays wherever it can be said whose mistake it was.
+    fn unreadable(&self, conn: ConnId, bytes: &[u8], error: &DecodeError, batch: &mut Batch<'_, Event>) {
+        log::debug!("connection {conn} sent what cannot be read: {error}");
+        let Some(head) = tidegate_protocol::envelope(bytes) else {
+            return batch.emit(NET, Event::Mail(Mail::Close { conn, code: Code::Unparseable }));
+        };
+        let now = self.0.now();
+        self.0.traces.note(|| {
+            let step = Step::new(now, "refused", "decode").conn(conn).code(Code::Unparseable.number());
+            head.peer.into_iter().fold(step, |step, peer| step.client(&peer.into()))
+        });
+        let (client, form) = (head.peer.map(ClientId::from), FailureForm::of_head(&head));
+        let whom = Whom { conn, client, i: head.i, form };
+        let failure = Failure::because(Code::Unparseable, error.to_string());
+        if let Some(mail) = reply::refusal(&whom, now, failure) {
+            batch.emit(NET, Event::Mail(mail));
+        }
     }
 }

@@ -36,6 +36,7 @@ pub struct World {
     pub hooks: Arc<dyn Hooks>,
     pub notifier: Arc<dyn Notifier>,
     pub sessions_per_client: usize,
+    pub sessions_per_connection: usize,
     /// For the few answers that no stage's turn gives.
     pub post: Arc<dyn Post>,
     clock: Clock,
@@ -57,6 +58,7 @@ pub struct Parts {
     /// Conversations cached.
     pub views: usize,
     pub sessions_per_client: usize,
+    pub sessions_per_connection: usize,
     /// Share of messages whose journey is kept.
     pub sample: f64,
     /// Journeys kept.
@@ -85,6 +87,7 @@ impl World {
             hooks: parts.hooks,
             notifier: parts.notifier,
             sessions_per_client: parts.sessions_per_client,
+            sessions_per_connection: parts.sessions_per_connection,
             post: parts.post,
             clock: parts.clock,
             random: parts.random,
@@ -123,7 +126,7 @@ impl World {
         let conn = session.conn;
         // Posted before anybody can enter another room: a later join comes after it.
         self.rooms.with_group_of(&session, |but| self.post.post(Mail::LeaveAll { member: session.clone(), but }));
-        self.post.post(Mail::Gone { conn, still: self.connections.first_session(conn) });
+        self.post.post(Mail::Gone { conn, still: self.connections.any_session(conn) });
     }
 
     pub fn conversation_id(&self) -> ConvId {

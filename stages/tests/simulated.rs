@@ -4,6 +4,8 @@
 
 #[path = "simulated/app.rs"]
 mod app;
+#[path = "simulated/connection.rs"]
+mod connection;
 #[path = "simulated/login.rs"]
 mod login;
 #[path = "simulated/members.rs"]
@@ -34,6 +36,16 @@ fn for_seeds(scenario: fn(u64)) {
             resume_unwind(panic);
         }
     }
+}
+
+#[test]
+fn a_connection_has_its_bound_of_sessions() {
+    for_seeds(connection::sessions_are_bounded);
+}
+
+#[test]
+fn a_command_that_cannot_be_read_is_refused_and_closes_nothing() {
+    for_seeds(connection::what_is_broken_is_refused);
 }
 
 #[test]

@@ -63,6 +63,7 @@ pub struct Net {
     pub max_frame: usize,
     pub max_connections: usize,
     pub sessions_per_client: usize,
+    pub sessions_per_connection: usize,
     pub handshake_timeout: Duration,
     pub login_timeout: Duration,
     pub idle_timeout: Duration,

@@ -197,6 +197,13 @@ pub(crate) const KEYS: &[Key] = &[
     key("net", "sessions_per_client", count(1, 10_000), Value("100"), "Sessions that one client id may have open"),
     key(
         "net",
+        "sessions_per_connection",
+        count(1, 1_000_000),
+        Value("65536"),
+        "Sessions of different clients that one connection may carry",
+    ),
+    key(
+        "net",
         "handshake_timeout",
         between(MS, HOUR),
         Value("\"10s\""),

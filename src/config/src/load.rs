@@ -149,6 +149,7 @@ fn net(section: &Section<'_>, report: &mut Report) -> Net {
         max_frame: section.value("max_frame", report),
         max_connections: section.value("max_connections", report),
         sessions_per_client: section.value("sessions_per_client", report),
+        sessions_per_connection: section.value("sessions_per_connection", report),
         handshake_timeout: section.value("handshake_timeout", report),
         login_timeout: section.value("login_timeout", report),
         idle_timeout: section.value("idle_timeout", report),

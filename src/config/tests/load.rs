@@ -85,7 +85,7 @@ fn every_key_of_the_issue_is_read() {
         "[listen]\nhttp = \"0.0.0.0:80\"\ntcp = \"off\"\nadmin = \"[::1]:9\"\ntls = {{ cert = \"c.pem\", key = \"k.pem\" }}\n\
          plain = false\npublic_url = \"https://chat.example.com\"\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n\
          [net]\nreactors = 2\nto = \"first\"\nmailbox = 100\noutbox = \"1.5 MiB\"\ncredits = 7\ncredit_bytes = \"1 MiB\"\n\
-         max_frame = \"8 KiB\"\nmax_connections = 9\nsessions_per_client = 3\nhandshake_timeout = \"1s\"\n\
+         max_frame = \"8 KiB\"\nmax_connections = 9\nsessions_per_client = 3\nsessions_per_connection = 5\nhandshake_timeout = \"1s\"\n\
          login_timeout = \"2s\"\nidle_timeout = \"10m\"\ndrain_timeout = \"1500ms\"\n\
          [store]\nsync = \"interval 250ms\"\nretention = \"7d\"\ndedupe_window = \"1h\"\nmax_open_files = 128\n\
          [memory]\nconversations = 1\nnonces = 2\nrevoked_tokens = 3\n\
@@ -112,7 +112,7 @@ fn every_key_of_the_issue_is_read() {
     let net = &config.net;
     assert_eq!((net.reactors, net.to.as_str(), net.mailbox), (2, "first", 100));
     assert_eq!((net.outbox, net.credits, net.credit_bytes, net.max_frame), (3 << 19, 7, 1 << 20, 8 << 10));
-    assert_eq!((net.max_connections, net.sessions_per_client), (9, 3));
+    assert_eq!((net.max_connections, net.sessions_per_client, net.sessions_per_connection), (9, 3, 5));
     let timeouts = [net.handshake_timeout, net.login_timeout, net.idle_timeout, net.drain_timeout];
     assert_eq!(timeouts.map(|time| time.as_millis()), [1_000, 2_000, 600_000, 1_500]);
     assert_eq!(config.store.sync, Sync::Interval(Duration::from_millis(250)));

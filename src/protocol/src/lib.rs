@@ -13,4 +13,4 @@ pub mod wire;
 pub use decode::{DecodeError, decode};
 pub use encode::{answer, append_peer, notice, peer_len};
 pub use failure::FailureForm;
-pub use peek::{Head, peek};
+pub use peek::{Head, envelope, peek};

@@ -69,6 +69,21 @@ pub fn peek(frame: &[u8]) -> Head<'_> {
     head
 }
 
+/// The head of a command that cannot be decoded, where its envelope can be read to the end all the same: the command can
+/// be answered. `None`: nobody knows what was said, nor who said it.
+pub fn envelope(frame: &[u8]) -> Option<Head<'_>> {
+    let mut fields = Fields(frame);
+    while !fields.0.is_empty() {
+        match fields.next()? {
+            (1 | 2 | 5, Value::Number(_)) => {}
+            (4, Value::Bytes(peer)) if std::str::from_utf8(peer).is_ok() => {}
+            (1 | 2 | 4 | 5, _) => return None,
+            _ => {}
+        }
+    }
+    Some(peek(frame)).filter(|head| head.cmd.is_some())
+}
+
 enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
@@ -187,6 +202,36 @@ mod tests {
             ..Default::default()
         };
         assert!(!peek(&frame.encode_to_vec()).transient);
+    }
+
+    #[test]
+    fn what_is_broken_inside_a_body_leaves_the_envelope_readable() {
+        let direct = DirectCommand { cid: Some("a conversation".into()), ..Default::default() };
+        let whole = GenericCommand {
+            cmd: Some(CommandType::Direct as i32),
+            peer_id: Some("Tom".into()),
+            i: Some(7),
+            direct_message: Some(direct),
+            ..Default::default()
+        }
+        .encode_to_vec();
+        let broken = |what: &[u8], by: u8| {
+            let mut frame = whole.clone();
+            let at = frame.windows(what.len()).position(|part| part == what).expect("it is in there");
+            frame[at] = by;
+            assert!(decode(Bytes::from(frame.clone())).is_err(), "{what:?}");
+            frame
+        };
+        let text = broken(b"conversation", 0xff);
+        let head = envelope(&text).expect("the envelope is whole");
+        assert_eq!((head.cmd, head.i, head.peer), (Some(2), Some(7), Some("Tom")));
+        // A length that leads out of the body.
+        assert!(envelope(&broken(b"\x0ea conv", 0x0f)).is_some());
+        assert_eq!(envelope(&broken(b"Tom", 0xff)), None, "nobody knows who speaks");
+        for cut in 1..whole.len() {
+            assert!(envelope(&whole[..whole.len() - cut]).is_none_or(|head| head.cid.is_none()), "{cut}");
+        }
+        assert_eq!(envelope(b""), None);
     }
 
     proptest! {

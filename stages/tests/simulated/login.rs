@@ -13,7 +13,7 @@ use super::say;
 const MESSAGES: usize = 24;
 
 pub fn counted_or_delivered(seed: u64) {
-    let mut rig = Rig::new(seed, Wanted { hooks: seed % 4 == 3, tight: false });
+    let mut rig = Rig::new(seed, Wanted { hooks: seed % 4 == 3, tight: false, ..Wanted::default() });
     let senders = ["sue", "sam", "sid"];
     let cids = [1, 2, 3].map(|number| rig.given(number, Kind::Normal, &["rob", "sue", "sam", "sid"]));
     let mut conns = Vec::new();

@@ -62,7 +62,7 @@ pub fn refused_or_done(seed: u64) {
 }
 
 fn run(seed: u64, tight: bool) {
-    let rig = Rig::new(seed, Wanted { hooks: !seed.is_multiple_of(3), tight });
+    let rig = Rig::new(seed, Wanted { hooks: !seed.is_multiple_of(3), tight, ..Wanted::default() });
     let members = [&CLIENTS[..FIXED], &[ABSENT]].concat();
     let normal = [1, 2, 3].map(|number| rig.given(number, Kind::Normal, &members));
     let room = rig.given(9, Kind::Room, &[]);

@@ -12,7 +12,7 @@ use super::say;
 const MESSAGES: usize = 6;
 
 pub fn one_message_whatever_was_resent(seed: u64) {
-    let mut rig = Rig::new(seed, Wanted { hooks: seed % 3 == 2, tight: false });
+    let mut rig = Rig::new(seed, Wanted { hooks: seed % 3 == 2, tight: false, ..Wanted::default() });
     let cid = rig.given(1, Kind::Normal, &["ann", "rob"]);
     let receiver = rig.connect();
     rig.log_in(receiver, "rob");

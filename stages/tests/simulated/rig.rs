@@ -42,6 +42,7 @@ pub struct Wanted {
     pub hooks: bool,
     /// What stands beside the line is often full, and what may be refused on the line is.
     pub tight: bool,
+    pub sessions_per_connection: Option<usize>,
 }
 
 pub struct Rig {
@@ -180,6 +181,7 @@ impl Rig {
             }),
             views: 64 * (1 + sim.random(8) as usize),
             sessions_per_client: 100,
+            sessions_per_connection: wanted.sessions_per_connection.unwrap_or(100),
             sample: 0.0,
             journeys: 1,
             tokens: Kept { nonces: 16, revoked: 1_000 },
@@ -249,7 +251,28 @@ impl Rig {
     }
 
     /// Sends a command that wants an answer; gives its `i`.
-    pub fn ask(&mut self, conn: ConnId, peer: &str, mut command: GenericCommand) -> i32 {
+    pub fn ask(&mut self, conn: ConnId, peer: &str, command: GenericCommand) -> i32 {
+        let (i, command) = self.numbered(conn, peer, command);
+        self.say(conn, peer, command);
+        i
+    }
+
+    /// The same, with the text `SPOIL` in it made unreadable.
+    pub fn ask_spoiled(&mut self, conn: ConnId, peer: &str, command: GenericCommand) -> i32 {
+        let (i, command) = self.numbered(conn, peer, command);
+        self.say_spoiled(conn, peer, command);
+        i
+    }
+
+    pub fn say_spoiled(&mut self, conn: ConnId, peer: &str, mut command: GenericCommand) {
+        command.peer_id = Some(peer.to_owned());
+        let mut bytes = command.encode_to_vec();
+        let at = bytes.windows(5).position(|text| text == b"SPOIL").expect("there is something to spoil");
+        bytes[at] = 0xff;
+        self.put(conn, bytes);
+    }
+
+    fn numbered(&mut self, conn: ConnId, peer: &str, mut command: GenericCommand) -> (i32, GenericCommand) {
         let own = self.conns.get_mut(&conn).expect("a connection of this run");
         own.next_i += 1;
         let i = own.next_i;
@@ -261,14 +284,18 @@ impl Rig {
         if say::is_open(&command) {
             own.opens.push(i);
         }
-        self.say(conn, peer, command);
-        i
+        (i, command)
     }
 
     /// Sends a command as it is. One that finds no room is sent again when there is some, as a socket that is not read.
     pub fn say(&mut self, conn: ConnId, peer: &str, mut command: GenericCommand) {
         command.peer_id = Some(peer.to_owned());
-        let bytes = Bytes::from(command.encode_to_vec());
+        self.put(conn, command.encode_to_vec());
+    }
+
+    /// Sends bytes.
+    pub fn put(&mut self, conn: ConnId, bytes: Vec<u8>) {
+        let bytes = Bytes::from(bytes);
         for _ in 0..1_000_000 {
             if !self.conns[&conn].open {
                 return;

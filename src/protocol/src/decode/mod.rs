@@ -2,7 +2,7 @@
 //!
 //! Owns which bytes mean which command, and nothing of what comes of it. Fields that no rule needs are dropped here.
 //! What can be read but is not offered becomes `Command::Unsupported` with its documented code, so that the client is
-//! answered and keeps its connection; only bytes that cannot be read at all are an error.
+//! answered and keeps its connection; only bytes that cannot be read are an error.
 
 mod conversation;
 mod message;
@@ -18,12 +18,13 @@ pub(crate) use message::priority;
 
 use crate::wire::{CommandType, GenericCommand, OpType};
 
-/// The frame is no command: the connection closes (4114).
+/// The frame is no command. Where [`envelope`](crate::envelope) still tells whose it is, that one is answered; else the
+/// connection closes (4114).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum DecodeError {
-    #[error("a frame is not a command: {0}")]
+    #[error("this is not a command: {0}")]
     Malformed(#[from] prost::DecodeError),
-    #[error("a message's text is not UTF-8")]
+    #[error("the message's text is not UTF-8")]
     NotUtf8,
 }
 
