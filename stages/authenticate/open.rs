@@ -17,7 +17,7 @@ use super::{Incoming, NET, NEXT, Worker};
 use crate::event::{self, Ask, Asked, Entrance, Event, Memory, Saying, Snapshot, Task, Work};
 use crate::mail::{Class, Deliver, Lift, Mail, Recipient};
 use crate::shared::busy::Busy;
-use crate::shared::connections::Sessions;
+use crate::shared::sessions::Sessions;
 use crate::shared::traces::Step;
 
 /// Ended tokens that one log-in has written down; the output's room is reserved for so many. (More than one session of a

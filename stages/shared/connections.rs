@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
-use indexmap::IndexMap;
 use tidegate_domain::ids::{AppId, ClientId, ConnId};
 
 use super::busy::Busy;
+use super::sessions::Sessions;
 use crate::event::Origin;
 
 const SHARDS: usize = 64;
@@ -24,76 +24,11 @@ pub struct Connection {
     pub sessions: Sessions,
 }
 
-/// The sessions of one connection, each with its commands in flight. Nothing here takes longer where there are many,
-/// but finding the oldest after the one before it has ended.
-#[derive(Debug, Default)]
-pub struct Sessions {
-    open: IndexMap<ClientId, Open, RandomState>,
-    opened: u64,
-    /// The oldest, while it is known.
-    first: Option<ClientId>,
-}
-
-#[derive(Debug)]
-struct Open {
-    busy: Arc<Busy>,
-    /// How many were opened before it.
-    nth: u64,
-}
-
-impl Sessions {
-    pub fn len(&self) -> usize {
-        self.open.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.open.is_empty()
-    }
-
-    pub fn contains(&self, client: &ClientId) -> bool {
-        self.open.contains_key(client)
-    }
-
-    /// Opens a client's session; one that is open already stays as it is. Says whether it is new.
-    pub fn open(&mut self, client: &ClientId) -> (bool, Arc<Busy>) {
-        if let Some(open) = self.open.get(client) {
-            return (false, open.busy.clone());
-        }
-        if self.open.is_empty() {
-            self.first = Some(client.clone());
-        }
-        let busy = Arc::<Busy>::default();
-        self.open.insert(client.clone(), Open { busy: busy.clone(), nth: self.opened });
-        self.opened += 1;
-        (true, busy)
-    }
-
-    pub fn end(&mut self, client: &ClientId) -> Option<Arc<Busy>> {
-        let ended = self.open.swap_remove(client)?;
-        self.first.take_if(|first| first == client);
-        Some(ended.busy)
-    }
-
-    /// A client's session.
-    pub fn get(&self, client: &ClientId) -> Option<(ClientId, Arc<Busy>)> {
-        self.open.get_key_value(client).map(|(client, open)| (client.clone(), open.busy.clone()))
-    }
-
-    /// The oldest session.
-    pub fn first(&mut self) -> Option<(ClientId, Arc<Busy>)> {
-        if self.first.is_none() {
-            self.first = self.open.iter().min_by_key(|(_, open)| open.nth).map(|(client, _)| client.clone());
-        }
-        self.get(self.first.as_ref()?)
-    }
-
-    pub fn into_clients(self) -> impl Iterator<Item = ClientId> {
-        self.open.into_keys()
-    }
-}
+/// Boxed, as up to half of a map's places are empty.
+type Shard = HashMap<ConnId, Box<Connection>, RandomState>;
 
 pub struct Connections {
-    shards: Vec<Mutex<HashMap<ConnId, Connection, RandomState>>>,
+    shards: Vec<Mutex<Shard>>,
 }
 
 impl Default for Connections {
@@ -103,23 +38,24 @@ impl Default for Connections {
 }
 
 impl Connections {
-    fn shard(&self, conn: ConnId) -> MutexGuard<'_, HashMap<ConnId, Connection, RandomState>> {
+    fn shard(&self, conn: ConnId) -> MutexGuard<'_, Shard> {
         let at = conn.slot() as usize % SHARDS;
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn opened(&self, conn: ConnId, origin: Origin) {
-        self.shard(conn).insert(conn, Connection { origin, app: None, sessions: Sessions::default() });
+        let connection = Connection { origin, app: None, sessions: Sessions::default() };
+        self.shard(conn).insert(conn, Box::new(connection));
     }
 
     /// Forgets it, and says what it was.
     pub fn closed(&self, conn: ConnId) -> Option<Connection> {
-        self.shard(conn).remove(&conn)
+        self.shard(conn).remove(&conn).map(|connection| *connection)
     }
 
     /// `None`: the connection is gone, and nobody waits for what its commands would bring.
     pub fn with<R>(&self, conn: ConnId, look: impl FnOnce(&mut Connection) -> R) -> Option<R> {
-        self.shard(conn).get_mut(&conn).map(look)
+        self.shard(conn).get_mut(&conn).map(|connection| look(connection))
     }
 
     /// Whether this client's session is open there.
@@ -129,7 +65,7 @@ impl Connections {
 
     /// One of the sessions that are open there.
     pub fn any_session(&self, conn: ConnId) -> Option<ClientId> {
-        self.with(conn, |connection| connection.sessions.open.keys().next().cloned())?
+        self.with(conn, |connection| connection.sessions.any().cloned())?
     }
 
     /// Takes a session off; gives its commands in flight.
@@ -142,36 +78,9 @@ impl Connections {
 mod tests {
     use super::*;
 
-    fn first(sessions: &mut Sessions) -> Option<String> {
-        sessions.first().map(|(client, _)| client.to_string())
-    }
-
+    /// Each idle client costs one of these.
     #[test]
-    fn the_first_is_the_oldest_that_is_still_open() {
-        let mut sessions = Sessions::default();
-        assert_eq!(first(&mut sessions), None);
-        let clients = ["a", "b", "c", "d"].map(ClientId::from);
-        for client in &clients {
-            assert!(sessions.open(client).0);
-        }
-        assert_eq!(first(&mut sessions).as_deref(), Some("a"));
-        assert!(sessions.end(&clients[2]).is_some() && sessions.end(&clients[2]).is_none());
-        assert_eq!(first(&mut sessions).as_deref(), Some("a"));
-        // Two at once, and one that comes back is the youngest.
-        sessions.end(&clients[0]);
-        sessions.end(&clients[1]);
-        assert!(sessions.open(&clients[0]).0);
-        assert_eq!(first(&mut sessions).as_deref(), Some("d"));
-        sessions.end(&clients[3]);
-        assert_eq!(first(&mut sessions).as_deref(), Some("a"));
-    }
-
-    #[test]
-    fn one_that_opens_twice_is_one() {
-        let mut sessions = Sessions::default();
-        let (_, busy) = sessions.open(&"a".into());
-        let (is_new, again) = sessions.open(&"a".into());
-        assert!(!is_new && Arc::ptr_eq(&busy, &again));
-        assert_eq!(sessions.len(), 1);
+    fn a_connection_is_small() {
+        assert!(size_of::<Connection>() <= 80, "{}", size_of::<Connection>());
     }
 }

@@ -9,6 +9,7 @@ pub mod history;
 pub mod journeys;
 pub mod reply;
 pub mod rooms;
+pub mod sessions;
 pub mod tokens;
 pub mod traces;
 pub mod views;

@@ -12,7 +12,10 @@ use std::sync::Arc;
 use tidegate_domain::ids::ConnId;
 
 use crate::mailbox::Post;
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+
+/// More bytes than this are counted as so many.
+const MOST_BYTES: u32 = u32::MAX / 2;
 
 /// Returns a command's share when dropped.
 pub struct Credit(Option<(Arc<Share>, u32)>);
@@ -46,15 +49,17 @@ pub(crate) struct Share {
     conn: ConnId,
     post: Arc<Post>,
     most: u32,
-    most_bytes: usize,
+    most_bytes: u32,
     count: AtomicU32,
-    bytes: AtomicUsize,
+    bytes: AtomicU32,
     paused: AtomicBool,
 }
 
 impl Share {
     pub(crate) fn new(conn: ConnId, post: Arc<Post>, most: u32, most_bytes: usize) -> Arc<Self> {
-        let (count, bytes, paused) = (AtomicU32::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+        let (count, bytes, paused) = (AtomicU32::new(0), AtomicU32::new(0), AtomicBool::new(false));
+        // One command may come on top of what was left, so half of the range is never passed.
+        let most_bytes = most_bytes.min(MOST_BYTES as usize) as u32;
         Arc::new(Share { conn, post, most, most_bytes, count, bytes, paused })
     }
 
@@ -74,8 +79,9 @@ impl Share {
     /// Takes a credit after `has_some`; a command may be larger than what was left.
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Credit {
         self.count.fetch_add(1, SeqCst);
+        let bytes = bytes.min(MOST_BYTES as usize) as u32;
         self.bytes.fetch_add(bytes, SeqCst);
-        Credit(Some((self.clone(), bytes as u32)))
+        Credit(Some((self.clone(), bytes)))
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -87,7 +93,7 @@ impl Share {
     }
 
     fn give_back(&self, bytes: u32) {
-        self.bytes.fetch_sub(bytes as usize, SeqCst);
+        self.bytes.fetch_sub(bytes, SeqCst);
         self.count.fetch_sub(1, SeqCst);
         if self.paused.load(SeqCst) && self.is_low() && self.paused.swap(false, SeqCst) {
             self.post.attend(self.conn);
@@ -106,6 +112,12 @@ mod tests {
     /// Of a reactor that never sleeps.
     fn post() -> Arc<Post> {
         Arc::new(Post::new(1, Box::new(|| {}), Arc::new(Room::default())))
+    }
+
+    /// Each idle client costs one of these, and the two words of its `Arc`: 64 bytes with the allocator's own.
+    #[test]
+    fn a_share_is_small() {
+        assert!(size_of::<Share>() <= 40, "{}", size_of::<Share>());
     }
 
     fn share(post: &Arc<Post>, most: u32, most_bytes: usize) -> Arc<Share> {

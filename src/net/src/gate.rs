@@ -112,6 +112,7 @@ impl Gates {
             return None;
         }
         let Some(Gate::Shut { mut held, .. }) = self.gates.remove(&session) else { return None };
+        self.forget_lifted();
         let mut counted = counted.to_vec();
         counted.sort_unstable();
         held.retain(|delivery| !is_counted(&counted, delivery.position));
@@ -121,6 +122,15 @@ impl Gates {
             self.gates.insert(session, Gate::Lifted { until, counted });
         }
         Some(held)
+    }
+
+    /// Most gates are lifted in the order in which they were shut, and at once: they need not be remembered for longer.
+    fn forget_lifted(&mut self) {
+        while let Some((due, session)) = self.shut.front()
+            && !matches!(self.gates.get(session), Some(Gate::Shut { until, .. }) if until == due)
+        {
+            self.shut.pop_front();
+        }
     }
 
     /// When the next gate is looked at.
@@ -219,6 +229,17 @@ mod tests {
         assert!(gates.expire(SHUT_NS).is_empty());
         assert_eq!(gates.expire(SHUT_NS + 5).len(), 1);
         assert_eq!(gates.lift(conn(), &ann(), &[(1, 1)], SHUT_NS + 6), None, "too late to be said");
+    }
+
+    #[test]
+    fn nothing_is_kept_of_lifted_gates_that_counted_nothing() {
+        let mut gates = Gates::default();
+        gates.shut(conn(), ann(), 0);
+        gates.shut(conn(), "bob".into(), 1);
+        gates.lift(conn(), &"bob".into(), &[], 2);
+        assert_eq!(gates.next(), Some(SHUT_NS), "of ann's");
+        gates.lift(conn(), &ann(), &[], 2);
+        assert_eq!((gates.next(), gates.shut.len()), (None, 0));
     }
 
     #[test]
