@@ -97,6 +97,11 @@ pub enum Saying {
     },
     /// A session whose gate is shut: now it may be found.
     Entering(Box<Entrance>),
+    /// What sessions of a lost connection have left to be sent.
+    Wills {
+        app: AppId,
+        wills: Vec<(ClientId, Box<Will>)>,
+    },
 }
 
 /// A log-in that passed its checks.
@@ -150,6 +155,8 @@ pub enum Work {
     },
     /// A session has opened: what did it miss?
     Snapshot(Snapshot),
+    /// A session's connection is lost: now its will is sent.
+    Will(Box<Will>),
     /// Remember that a signature's nonce was used, or that a token has ended.
     Remember(Memory),
 }
@@ -161,6 +168,16 @@ pub struct Checked {
     pub conversation: Arc<Conversation>,
     /// The hook has been asked; until then it is only looked up whether the message was sent before.
     pub is_asked: bool,
+}
+
+/// A message that is sent when its session's connection is lost without a close (wire.md 3.8.4).
+#[derive(Debug)]
+pub struct Will {
+    pub send: Box<SendCommand>,
+    /// A hook named the receivers.
+    pub to: Option<Vec<ClientId>>,
+    /// By which it was acknowledged.
+    pub mid: MessageId,
 }
 
 #[derive(Debug, Clone)]

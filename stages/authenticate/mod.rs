@@ -8,6 +8,7 @@ mod open;
 mod session;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_domain::command::{Change, Command, Request};
 use tidegate_domain::error::{Code, Failure};
@@ -29,8 +30,12 @@ pub(crate) const OUTPUTS: &[Output] = &[
     // An answer, `Entered`, a room joined again, and word to those whom the log-in replaced.
     Output { name: "net", kind: OutputKind::Sink("net"), most: 8 },
     // A snapshot and a nonce or a revoked token to remember.
-    Output { name: "next", kind: OutputKind::Stage, most: 4 },
+    Output { name: "next", kind: OutputKind::Stage, most: MOST_NEXT },
 ];
+const MOST_NEXT: u32 = 4;
+
+/// Only in case that the next turn of what waits for no more than that never comes.
+const NEXT_TURN_TIME: Duration = Duration::from_secs(10);
 
 pub struct Authenticate(pub Arc<World>);
 
@@ -65,7 +70,8 @@ impl Stage<Event> for Worker {
             let Asked { conn, what } = *asked;
             match what {
                 Saying::Opened(origin) => self.0.connections.opened(conn, origin),
-                Saying::Closed { code } => self.closed(conn, code),
+                Saying::Closed { code } => self.closed(conn, code, batch),
+                Saying::Wills { app, wills } => self.send_wills(conn, app, wills, batch),
                 Saying::Entering(entering) => self.enter(*entering, batch),
                 Saying::Request { request, received_ns, held, journey } => {
                     self.request(Incoming { conn, request, received_ns, held, journey }, batch);

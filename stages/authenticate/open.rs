@@ -1,7 +1,6 @@
 //! session/open: who comes in, in whose place, and what they get (wire.md 3.1.1, 3.1.2).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidegate_domain::command::{Command, Open};
 use tidegate_domain::directory::SessionEntry;
@@ -13,8 +12,8 @@ use tidegate_domain::signature::Action;
 use tidegate_domain::token::{self, Refused, TOKEN_TTL_S, Token};
 use tidegate_engine::Batch;
 
-use super::{Incoming, NET, NEXT, Worker};
-use crate::event::{self, Ask, Asked, Entrance, Event, Memory, Saying, Snapshot, Task, Work};
+use super::{Incoming, NET, NEXT, NEXT_TURN_TIME, Worker};
+use crate::event::{self, Ask, Asked, Entrance, Event, Memory, Saying, Snapshot, Task, Will, Work};
 use crate::mail::{Class, Deliver, Lift, Mail, Recipient};
 use crate::shared::busy::Busy;
 use crate::shared::sessions::Sessions;
@@ -23,9 +22,6 @@ use crate::shared::traces::Step;
 /// Ended tokens that one log-in has written down; the output's room is reserved for so many. (More than one session of a
 /// client and tag there can hardly be.)
 const MOST_REMEMBERED: usize = 2;
-
-/// Only in case the turn after this one never comes.
-const ENTER_TIME: Duration = Duration::from_secs(10);
 
 impl Worker {
     pub(super) fn open(&self, incoming: Incoming, batch: &mut Batch<'_, Event>) {
@@ -163,7 +159,7 @@ impl Worker {
         }
         let conn = session.conn;
         let what = Saying::Entering(Box::new(entering));
-        let ticket = batch.hold(Event::Asked(Box::new(Asked { conn, what })), ENTER_TIME);
+        let ticket = batch.hold(Event::Asked(Box::new(Asked { conn, what })), NEXT_TURN_TIME);
         batch.emit(NET, Event::Mail(Mail::Entered(session)));
         ticket.resume(event::Answer::Done);
     }
@@ -204,7 +200,8 @@ impl Worker {
         let again = admission.replaced.iter().any(|old| old.conn == conn);
         self.answer_or_error(&ask, Answer::Opened { token: sealed.into(), ttl_s: TOKEN_TTL_S }, batch);
         for old in admission.replaced.iter().filter(|old| old.conn != conn) {
-            self.take_off(app, &session.client, old.conn, Some(now));
+            let will = self.take_off(app, &session.client, old.conn, Some(now));
+            will.into_iter().for_each(|will| self.0.connections.inherit_will(&session, will));
         }
         let kicked = admission.kicked.iter().map(|old| self.kick(app, &session.client, old.conn, now));
         let words: Vec<Mail> = kicked.collect();
@@ -257,13 +254,14 @@ impl Worker {
     }
 
     /// An older session of the client, on another connection, is over. Its reactor hears of it after what is under way,
-    /// which may still put it into a room's group.
-    fn take_off(&self, app: AppId, client: &ClientId, conn: ConnId, comes_back: Option<Millis>) {
+    /// which may still put it into a room's group. Gives its will.
+    fn take_off(&self, app: AppId, client: &ClientId, conn: ConnId, comes_back: Option<Millis>) -> Option<Box<Will>> {
         let old = Recipient { conn, client: client.clone() };
-        let busy = self.0.connections.end_session(conn, client);
+        let (busy, will) = self.0.connections.end_session(conn, client).map(|ended| (ended.busy, ended.will)).unzip();
         self.0.rooms.gone(app, &old, comes_back);
         let world = self.0.clone();
         Busy::after(busy, move || world.tell_end(old));
+        will?
     }
 
     fn kick(&self, app: AppId, client: &ClientId, conn: ConnId, now: Millis) -> Mail {

@@ -2,18 +2,21 @@
 
 use tidegate_domain::command::Signature;
 use tidegate_domain::error::Code;
-use tidegate_domain::ids::{ConnId, Millis};
+use tidegate_domain::ids::{AppId, ClientId, ConnId, Millis};
 use tidegate_domain::reply::Answer;
 use tidegate_domain::signature::Action;
 use tidegate_domain::token::{self, Refused, TOKEN_TTL_S, Token};
 use tidegate_engine::Batch;
 
-use super::Worker;
-use crate::event::{Ask, Event, Memory};
+use super::{MOST_NEXT, NEXT, NEXT_TURN_TIME, Worker};
+use crate::event::{self, Ask, Asked, Event, Memory, Saying, Task, Will, Work};
 use crate::mail::Recipient;
 use crate::shared::busy::Busy;
 use crate::shared::reply;
 use crate::shared::traces::Step;
+
+/// Wills sent in one turn.
+const MOST_WILLS: usize = MOST_NEXT as usize;
 
 impl Worker {
     /// session/close: the token ends with it.
@@ -22,7 +25,7 @@ impl Worker {
             let at = sessions.iter().position(|entry| entry.conn == ask.conn)?;
             Some(sessions.remove(at))
         });
-        let busy = self.0.connections.end_session(ask.conn, &ask.client);
+        let busy = self.0.connections.end_session(ask.conn, &ask.client).map(|ended| ended.busy);
         // After the session's end, so that a join on its way finds it ended.
         self.0.rooms.gone(ask.app, &ask.session(), None);
         if let Some(entry) = ended {
@@ -89,8 +92,8 @@ impl Worker {
         self.answer(&ask, &Answer::Refreshed { token: sealed, ttl_s: TOKEN_TTL_S }, batch);
     }
 
-    /// The connection is gone, and all its sessions with it. Their tokens stay good.
-    pub(super) fn closed(&self, conn: ConnId, code: u16) {
+    /// The connection is gone, and all its sessions with it. Their tokens stay good, and their wills are sent.
+    pub(super) fn closed(&self, conn: ConnId, code: u16, batch: &mut Batch<'_, Event>) {
         let Some(connection) = self.0.connections.closed(conn) else { return };
         log::debug!("connection {conn} closed with {code}, {} sessions", connection.sessions.len());
         let Some(app) = connection.app else { return };
@@ -101,6 +104,25 @@ impl Worker {
                 .traces
                 .note(|| Step::new(now, "closed", "authenticate").conn(conn).client(&client).code(code.into()));
             self.0.rooms.gone(app, &Recipient { conn, client }, Some(now));
+        }
+        self.send_wills(conn, app, self.0.connections.wills.take_all(conn), batch);
+    }
+
+    /// A few in each turn, for the output's room is reserved for so many.
+    pub(super) fn send_wills(
+        &self,
+        conn: ConnId,
+        app: AppId,
+        mut wills: Vec<(ClientId, Box<Will>)>,
+        batch: &mut Batch<'_, Event>,
+    ) {
+        for (client, will) in wills.split_off(wills.len().saturating_sub(MOST_WILLS)) {
+            let ask = Ask { app, conn, client, i: None, received_ns: 0, held: None, busy: None, journey: None };
+            batch.emit(NEXT, Event::Task(Box::new(Task { ask, what: Work::Will(will) })));
+        }
+        if !wills.is_empty() {
+            let rest = Event::Asked(Box::new(Asked { conn, what: Saying::Wills { app, wills } }));
+            batch.hold(rest, NEXT_TURN_TIME).resume(event::Answer::Done);
         }
     }
 }

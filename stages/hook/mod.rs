@@ -70,7 +70,8 @@ impl Worker {
             let ip = self.0.connections.with(told.sent.conn, |connection| connection.origin.ip.to_string().into());
             self.0.hooks.message_sent(message_sent(&told, ip), Box::new(|| {}));
         }
-        let pushes = !told.sent.command.transient && told.sent.conversation.kind != Kind::Room;
+        let is_kept = !told.sent.command.transient && !told.sent.command.will;
+        let pushes = is_kept && told.sent.conversation.kind != Kind::Room;
         if pushes && !told.offline.is_empty() && batch.is_bound(PUSH) {
             let ask = receivers_offline(&told);
             let ticket = batch.overlap(Event::Told(Box::new(told)), CALL_TIME);

@@ -32,10 +32,7 @@ impl Worker {
         conversation: Arc<Conversation>,
         batch: &mut Batch<'_, Event>,
     ) {
-        let allowed = match send.will {
-            true => Err(Failure::because(Code::Internal, "will messages are not offered by this server yet")),
-            false => message::check_size(&send).and_then(|()| conversation.may_send(&ask.client)),
-        };
+        let allowed = message::check_size(&send).and_then(|()| conversation.may_send(&ask.client));
         if let Err(failure) = allowed {
             return self.not_sent(&ask, failure, batch);
         }
@@ -44,7 +41,7 @@ impl Worker {
             return self.accept(ask, checked, batch);
         }
         match checked.send.dedupe.clone() {
-            Some(dedupe) if !checked.send.transient => self.look_up(ask, checked, dedupe, batch),
+            Some(dedupe) if !checked.send.transient && !checked.send.will => self.look_up(ask, checked, dedupe, batch),
             _ => self.ask_hook(ask, checked, batch),
         }
     }
@@ -126,6 +123,9 @@ impl Worker {
         let Checked { send, conversation, .. } = checked;
         let now = self.0.now();
         self.0.traces.note(|| Step::new(now, "admitted", "route").conn(ask.conn).client(&ask.client));
+        if send.will {
+            return self.keep_will(&ask, send, to, batch);
+        }
         if !send.transient {
             return self.write(ask, Operation::Append { send, to }, batch);
         }

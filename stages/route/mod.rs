@@ -6,6 +6,7 @@
 
 mod message;
 mod room;
+mod will;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +66,7 @@ fn lane_of(task: &Task) -> u64 {
     match &task.what {
         Work::Start { start, cid } => lane_of_start(app, client, start, *cid),
         Work::Message(message) => key_of((app, message.conversation.id)),
+        Work::Will(will) => key_of((app, will.send.cid)),
         Work::Command(command) => match conversation_of(command) {
             Some(cid) => key_of((app, cid)),
             None => key_of((app, client)),
@@ -121,21 +123,22 @@ impl Worker {
             }
             // Only ever held, never new.
             Work::Message(message) => self.accept(ask, *message, batch),
+            Work::Will(will) => self.will(ask, will, batch),
             Work::Command(command) => match conversation_of(&command) {
                 None => self.without_conversation(ask, command, batch),
                 Some(ConvId::Nowhere) => self.refuse(&ask, &command, not_found(&command), batch),
                 Some(cid) => match self.0.views.get(ask.app, cid) {
                     Some(conversation) => self.act(ask, command, conversation, batch),
-                    None => self.load(ask, command, cid, batch),
+                    None => self.load(ask, Work::Command(command), cid, batch),
                 },
             },
         }
     }
 
     /// Waits, with all that follows it in its conversation, for read to bring the conversation.
-    fn load(&self, ask: Ask, command: Command, cid: ConvId, batch: &mut Batch<'_, Event>) {
+    fn load(&self, ask: Ask, what: Work, cid: ConvId, batch: &mut Batch<'_, Event>) {
         let app = ask.app;
-        let task = Event::Task(Box::new(Task { ask, what: Work::Command(command) }));
+        let task = Event::Task(Box::new(Task { ask, what }));
         let ticket = batch.hold(task, LOAD_TIME);
         batch.emit(LOOKUP, Event::Reading(Box::new(Reading::Load { app, cid, ticket })));
     }
@@ -145,6 +148,13 @@ impl Worker {
         let Task { ask, what } = *task;
         match (what, answer) {
             (Work::Message(message), answer) => self.judged(ask, *message, answer, batch),
+            (Work::Will(will), Ok(Brought::Loaded(Some(conversation)))) => {
+                self.send_will(&ask, *will, conversation, batch);
+            }
+            (Work::Will(will), Ok(Brought::Loaded(None))) => {
+                self.will_is_void(&ask, &will, Code::InvalidTarget.number());
+            }
+            (Work::Will(will), _) => self.will_is_void(&ask, &will, Code::Internal.number()),
             (Work::Command(command), Ok(Brought::Loaded(Some(conversation)))) => {
                 self.act(ask, command, conversation, batch);
             }

@@ -1,18 +1,21 @@
 //! What is known of each open connection: its app, where it came from, and the sessions on it.
 //!
-//! Written by authenticate only: in the lane of the connection, or in that of another one whose log-in ends a session here.
-//! Others read. A command without a `peerId` is of the
+//! Written by authenticate: in the lane of the connection, or in that of another one whose log-in ends a session here; and
+//! by route, which puts a session's will there. Others read. A command without a `peerId` is of the
 //! first session that is still open (wire.md 2.2).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
+use tidegate_domain::error::{Code, Failure};
 use tidegate_domain::ids::{AppId, ClientId, ConnId};
 
 use super::busy::Busy;
 use super::sessions::Sessions;
-use crate::event::Origin;
+use super::wills::Wills;
+use crate::event::{Ask, Origin, Will};
+use crate::mail::Recipient;
 
 const SHARDS: usize = 64;
 
@@ -29,11 +32,20 @@ type Shard = HashMap<ConnId, Box<Connection>, RandomState>;
 
 pub struct Connections {
     shards: Vec<Mutex<Shard>>,
+    pub wills: Wills,
+}
+
+/// What a session leaves behind.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its commands in flight.
+    pub busy: Arc<Busy>,
+    pub will: Option<Box<Will>>,
 }
 
 impl Default for Connections {
     fn default() -> Self {
-        Connections { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+        Connections { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), wills: Wills::default() }
     }
 }
 
@@ -68,9 +80,34 @@ impl Connections {
         self.with(conn, |connection| connection.sessions.any().cloned())?
     }
 
-    /// Takes a session off; gives its commands in flight.
-    pub fn end_session(&self, conn: ConnId, client: &ClientId) -> Option<Arc<Busy>> {
-        self.with(conn, |connection| connection.sessions.end(client))?
+    /// Keeps the will of the asker's session, if that is still open.
+    pub fn keep_will(&self, ask: &Ask, will: Box<Will>) -> Result<(), Failure> {
+        let kept = self.with(ask.conn, |connection| {
+            let (_, busy) = connection.sessions.get(&ask.client)?;
+            // The client may have closed it and opened another.
+            let is_it = ask.busy.as_ref().is_some_and(|own| Arc::ptr_eq(own, &busy));
+            is_it.then(|| self.wills.keep(ask.conn, &ask.client, will))
+        });
+        kept.flatten().unwrap_or(Err(Code::SessionRequired.into()))
+    }
+
+    /// A session that has come back on another connection has its will still, unless it made another. Without room it is
+    /// as if it had never been; nobody waits to hear that.
+    pub fn inherit_will(&self, session: &Recipient, will: Box<Will>) {
+        self.with(session.conn, |connection| {
+            let (conn, client) = (session.conn, &session.client);
+            if connection.sessions.contains(client) && !self.wills.has(conn, client) {
+                let _ = self.wills.keep(conn, client, will);
+            }
+        });
+    }
+
+    /// Takes a session off.
+    pub fn end_session(&self, conn: ConnId, client: &ClientId) -> Option<Ended> {
+        self.with(conn, |connection| {
+            let busy = connection.sessions.end(client)?;
+            Some(Ended { busy, will: self.wills.take(conn, client) })
+        })?
     }
 }
 

@@ -57,8 +57,8 @@ pub fn of_message(ask: &Ask, accepted: Accepted, now: Millis) -> Delivery {
             to: audience,
             class: class_of(&conversation, &send),
             except: Some(ask.session()),
-            // A transient one is counted nowhere, even when the clock is behind its conversation's newest message.
-            at: (!send.transient).then_some(at),
+            // What is not kept is counted nowhere, even when the clock is behind its conversation's newest message.
+            at: (!send.transient && !send.will).then_some(at),
         }],
         cause: Some(ask.conn),
         since_ns: ask.received_ns,

@@ -13,6 +13,7 @@ pub mod sessions;
 pub mod tokens;
 pub mod traces;
 pub mod views;
+pub mod wills;
 pub mod world;
 
 pub use world::World;

@@ -20,6 +20,8 @@ mod rig;
 mod say;
 #[path = "simulated/unique.rs"]
 mod unique;
+#[path = "simulated/will.rs"]
+mod will;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -46,6 +48,11 @@ fn a_connection_has_its_bound_of_sessions() {
 #[test]
 fn a_command_that_cannot_be_read_is_refused_and_closes_nothing() {
     for_seeds(connection::what_is_broken_is_refused);
+}
+
+#[test]
+fn a_will_is_sent_when_its_connection_is_lost_and_only_then() {
+    for_seeds(will::sent_when_lost);
 }
 
 #[test]

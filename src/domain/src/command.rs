@@ -159,6 +159,12 @@ impl Body {
         }
     }
 
+    /// Lets go of the frame that it came in, of which its bytes are a part.
+    pub fn own(&mut self) {
+        let (Body::Text(bytes) | Body::Binary(bytes)) = self;
+        *bytes = Bytes::copy_from_slice(bytes);
+    }
+
     pub fn is_binary(&self) -> bool {
         matches!(self, Body::Binary(_))
     }

@@ -19,8 +19,7 @@ pub fn check_size(send: &Send) -> Result<(), Failure> {
         let detail = format!("a dt has at most {MOST_TOKEN_BYTES} bytes");
         return Err(Failure::because(Code::FrameTooLong, detail));
     }
-    let mentions: usize = send.mentions.clients.iter().map(|client| client.len() + 1).sum();
-    let size = send.body.bytes().len() + send.push_data.as_ref().map_or(0, |data| data.len()) + mentions;
+    let size = size(send);
     if size > MOST_BYTES {
         let detail =
             format!("the message has {size} bytes with its pushData and mentions; at most {MOST_BYTES} are sent");
@@ -42,6 +41,12 @@ pub fn kind_of(body: &Body) -> Option<i32> {
         return None;
     }
     serde_json::from_slice::<Typed>(text).ok().map(|typed| typed.kind)
+}
+
+/// Bytes of a message with its `pushData` and mentions.
+pub fn size(send: &Send) -> usize {
+    let mentions: usize = send.mentions.clients.iter().map(|client| client.len() + 1).sum();
+    send.body.bytes().len() + send.push_data.as_ref().map_or(0, |data| data.len()) + mentions
 }
 
 #[cfg(test)]

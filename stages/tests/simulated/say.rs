@@ -72,6 +72,13 @@ pub fn message(cid: ConvId, text: &str, dt: Option<&str>, transient: bool) -> Ge
     GenericCommand { direct_message: Some(body), ..envelope(Cmd::Direct, None) }
 }
 
+/// A message for when the session's connection is lost.
+pub fn will(cid: ConvId, text: &str) -> GenericCommand {
+    let mut will = message(cid, text, None, false);
+    will.direct_message.iter_mut().for_each(|body| body.will = Some(true));
+    will
+}
+
 /// A receiver has the message.
 pub fn ack(cid: &str, mid: &str) -> GenericCommand {
     let body = AckCommand { cid: Some(cid.to_owned()), mid: Some(mid.to_owned()), ..Default::default() };
