@@ -306,8 +306,8 @@ pub(crate) const KEYS: &[Key] = &[
         "stages",
         "delay_interval",
         between(MS, Duration::from_secs(600)),
-        Value("\"100ms\""),
-        "How long the wait must last",
+        Value("\"50ms\""),
+        "How long the wait must last, and how often it is decided how many are let in",
     ),
     key(
         "stages",

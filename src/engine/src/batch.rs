@@ -37,6 +37,12 @@ pub(crate) struct Task<E: Event> {
     pub stubs: Vec<E::Stub>,
     pub journeys: Vec<(Journey, u64)>,
     pub waits: Vec<u64>,
+    /// The least wait of those that came first in their lane.
+    pub least: Option<u64>,
+    /// Nothing more could be taken.
+    pub full: bool,
+    /// Whose first event that was looked at last.
+    first_of: Option<u16>,
     pub held_for: Vec<u64>,
     /// What a current item with a slot has emitted.
     kept: Vec<Emission<E>>,
@@ -89,6 +95,9 @@ impl<E: Event> Task<E> {
             stubs: Vec::new(),
             journeys: Vec::new(),
             waits: Vec::new(),
+            least: None,
+            full: false,
+            first_of: None,
             held_for: Vec::new(),
             kept: Vec::new(),
             current: None,
@@ -99,6 +108,7 @@ impl<E: Event> Task<E> {
 
     /// Makes the outputs ready, with what earlier batches' events had kept back in front.
     pub fn open(&mut self, outputs: usize) {
+        (self.least, self.first_of) = (None, None);
         self.outs.resize_with(outputs, || Out { keys: Vec::new(), events: Vec::new(), released: 0 });
         for emission in self.taken.released.drain(..) {
             self.outs[emission.output].push(emission.key, emission.event);
@@ -168,7 +178,11 @@ impl<E: Event> Batch<'_, E> {
         }
         match work {
             Work::New(entry) => {
-                task.waits.push(task.now.saturating_sub(entry.at));
+                let wait = task.now.saturating_sub(entry.at);
+                if task.first_of.replace(lane) != Some(lane) {
+                    task.least = Some(task.least.map_or(wait, |least| least.min(wait)));
+                }
+                task.waits.push(wait);
                 Item::New(entry.event)
             }
             Work::Resumed { entry, answer, held_at, .. } => {

@@ -1,10 +1,11 @@
 //! From a topology to the parts that run: names become numbers, and what follows from the graph is worked out once.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
-use crate::controller::Controller;
+use crate::admission::Admission;
 use crate::core::{Binding, Core, Knobs, Pool, SinkCore, StageCore, Target};
+use crate::delay::Delay;
+use crate::overload::Decisions;
 use crate::pipeline::{Threads, unknown};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
@@ -57,7 +58,7 @@ impl<E: Event> Pipeline<E> {
                     pool,
                     settings.bound,
                     Knobs::new(settings.workers, settings.batch, share, settings.window, settings.policy),
-                    Controller::new(settings.delay_target, settings.delay_interval),
+                    Delay::new(settings.delay_target, settings.delay_interval),
                     env.now(),
                 ));
             }
@@ -71,7 +72,8 @@ impl<E: Event> Pipeline<E> {
                 topology: Mutex::new(topology),
                 draining: AtomicBool::new(false),
                 stopping: AtomicBool::new(false),
-                level: AtomicU64::new(0),
+                admission: Admission::new(),
+                decisions: Mutex::new(Decisions::new()),
                 alarm: Alarm::new(),
                 me: me.clone(),
             }

@@ -1,156 +1,146 @@
-//! The overload signal: how long events wait before a stage, not how many wait.
+//! How much is let in, decided once an interval from what the stages and the door have noted.
 //!
-//! In the manner of CoDel: a standing queue shows in the *least* wait of an interval, which a burst does not raise. While
-//! it is above the target the share that the door refuses grows step by step, more quickly the further it is above; while
-//! it is below, the share shrinks again. A level of 1 refuses all of class 3, 2 all of class 2 as well, and so on; within
-//! a class it is a hash of the user that decides, so that a user is wholly in or wholly out.
+//! Nothing is refused until events have waited longer than a stage's target all through an interval. What the door let in
+//! while that stage always had work, less what its queue grew by, is the *limit*: what the stage can keep up with. From then
+//! on as much is let in as the limit, a little more when the queue is short and less when it is long, so that it stays
+//! just long enough to keep the stage busy. When the stage runs out of work, the limit was too low and rises; when less is
+//! offered than the limit, everybody is in; and when that has lasted, the limit is forgotten.
+//!
+//! Pure arithmetic on readings: no clock, no thread. `delay.rs` has the signal, `admission.rs` who is let in.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
-
-/// Levels are counted in thousandths.
-pub(crate) const WHOLE: u64 = 1000;
-/// Class 0 is never refused for delay: it frees resources. Of class 1 a tenth always comes in, so that work goes on and
-/// its delay is seen.
-const HIGHEST: u64 = 3 * WHOLE - WHOLE / 10;
-/// A tenth of a class an interval when just above the target, at most four times that.
-const RISE: u64 = WHOLE / 10;
-const FALL: u64 = WHOLE / 20;
-
-/// One stage's controller. Workers note waits; a clock's tick decides.
-pub(crate) struct Controller {
-    target: AtomicU64,
-    interval: AtomicU64,
-    /// The least wait since the last decision; `u64::MAX` when nothing was worked on.
-    least: AtomicU64,
-    next: AtomicU64,
-    level: AtomicU64,
+/// What one interval looked like at the stage that was furthest above its target.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Interval {
+    /// Its length.
+    pub ns: u64,
+    /// The least wait before the stage, as a part of its target.
+    pub wait: f64,
+    /// The target, as a part of the interval.
+    pub target: f64,
+    /// The share of what the stage did that came in full batches.
+    pub full: f64,
+    /// How many events more wait before it than at the interval's beginning.
+    pub grown: i64,
+    /// What the door let in.
+    pub admitted: u64,
+    /// Whether the door refused anybody.
+    pub refusing: bool,
 }
+
+#[derive(Debug, Default)]
+pub(crate) struct Controller {
+    limit: Option<Limit>,
+}
+
+#[derive(Debug)]
+struct Limit {
+    /// Admissions a nanosecond that the stage can keep up with.
+    rate: f64,
+    /// Sums over the intervals in which the stage always had work, older ones counting less.
+    ns: f64,
+    admitted: f64,
+    grown: f64,
+    /// Intervals for which it has had less than it can do, though somebody was refused.
+    idle: u32,
+    /// Intervals for which nobody has been refused.
+    calm: u32,
+}
+
+/// How long the past counts in the sums.
+const KEEP: f64 = 0.875;
+/// After so many intervals without a refusal the limit is forgotten.
+const CALM: u32 = 20;
+/// Where the standing wait is held, as a part of the target.
+const HOLD: f64 = 0.3;
+/// A stage has always had work when at least this share of it came in full batches.
+const BACKLOGGED: f64 = 0.8;
 
 impl Controller {
-    pub fn new(target: Duration, interval: Duration) -> Controller {
-        let controller = Controller {
-            target: AtomicU64::new(0),
-            interval: AtomicU64::new(0),
-            least: AtomicU64::new(u64::MAX),
-            next: AtomicU64::new(0),
-            level: AtomicU64::new(0),
-        };
-        controller.set(target, interval);
-        controller
-    }
-
-    pub fn set(&self, target: Duration, interval: Duration) {
-        self.target.store(target.as_nanos() as u64, Relaxed);
-        self.interval.store(interval.as_nanos() as u64, Relaxed);
-    }
-
-    #[cfg(not(feature = "shuttle"))]
-    pub fn interval(&self) -> u64 {
-        self.interval.load(Relaxed)
-    }
-
-    pub fn note(&self, wait: u64) {
-        if wait < self.least.load(Relaxed) {
-            self.least.fetch_min(wait, Relaxed);
+    /// How many may be let in during the next interval, if it is as long as this one; `None`: all.
+    pub fn decide(&mut self, interval: Interval) -> Option<f64> {
+        if self.limit.is_none() && interval.wait <= 1.0 {
+            return None;
         }
-    }
-
-    /// Decides when its interval is over. `waiting`: whether lanes with work stand there right now, which counts as a wait
-    /// without end when none was worked on. Returns the level.
-    pub fn tick(&self, now: u64, waiting: bool) -> u64 {
-        let level = self.level.load(Relaxed);
-        if now < self.next.load(Relaxed) {
-            return level;
+        let limit = self.limit.get_or_insert(Limit { rate: 0.0, ns: 0.0, admitted: 0.0, grown: 0.0, idle: 0, calm: 0 });
+        limit.calm = if interval.refusing || interval.wait > 1.0 { 0 } else { limit.calm + 1 };
+        if limit.calm > CALM {
+            self.limit = None;
+            return None;
         }
-        self.next.store(now + self.interval.load(Relaxed), Relaxed);
-        let target = self.target.load(Relaxed).max(1);
-        let level = match self.least.swap(u64::MAX, Relaxed) {
-            u64::MAX if waiting => level + RISE,
-            u64::MAX => level.saturating_sub(fall(level)),
-            least if least > target => level + RISE * (least / target).min(4),
-            least if least < target / 2 => level.saturating_sub(fall(level)),
-            _ => level.saturating_sub(FALL),
-        };
-        let level = level.min(HIGHEST);
-        self.level.store(level, Relaxed);
-        level
+        if interval.full > BACKLOGGED {
+            for (sum, now) in [
+                (&mut limit.ns, interval.ns as f64),
+                (&mut limit.admitted, interval.admitted as f64),
+                (&mut limit.grown, interval.grown as f64),
+            ] {
+                *sum = *sum * KEEP + now;
+            }
+            // What is never refused takes its part of the stage too; so the growth is subtracted: a ratio would be of both.
+            limit.rate = ((limit.admitted - limit.grown) / limit.ns).max(0.0);
+            limit.idle = 0;
+        } else if interval.refusing {
+            limit.idle = (limit.idle + 1).min(10);
+            limit.rate = limit.rate.max(1.0 / interval.ns as f64) * (1.0 + 0.02 * limit.idle as f64);
+        }
+        // Half of what the queue is too long by is to be gone after the next interval.
+        let correct = ((HOLD - interval.wait) * interval.target * 0.5).clamp(-0.3, 0.05);
+        Some(limit.rate * (1.0 + correct) * interval.ns as f64)
     }
-}
-
-/// How far the level goes down when there is room to spare: quickly from far up, so that nobody is refused for long
-/// after the crowd has gone.
-fn fall(level: u64) -> u64 {
-    (level / 4).max(2 * FALL)
-}
-
-/// Whether somebody of `class` (0 is refused last, 3 first) is let in at `level`.
-pub(crate) fn admits(level: u64, class: u8, who: u64) -> bool {
-    let refused = level.saturating_sub((3 - class.min(3)) as u64 * WHOLE);
-    if refused == 0 {
-        return true;
-    }
-    // Mixed, so that neighbouring numbers are not in and out together.
-    let mixed = (who ^ (who >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> 32) % WHOLE >= refused
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TARGET: Duration = Duration::from_millis(5);
-    const INTERVAL: Duration = Duration::from_millis(100);
-
-    #[test]
-    fn a_standing_queue_raises_the_level_and_its_end_lowers_it() {
-        let controller = Controller::new(TARGET, INTERVAL);
-        let mut now = 1;
-        for _ in 0..20 {
-            controller.note(50_000_000);
-            now += 100_000_000;
-            controller.tick(now, true);
-        }
-        assert_eq!(controller.tick(now, true), HIGHEST);
-        for _ in 0..200 {
-            controller.note(10_000);
-            now += 100_000_000;
-            controller.tick(now, false);
-        }
-        assert_eq!(controller.tick(now, false), 0);
+    /// An interval of 50 ms with a target of 25 ms, in which a stage that does 2 events a millisecond had enough to do.
+    fn busy(wait: f64, admitted: u64) -> Interval {
+        let grown = admitted as i64 - 100;
+        Interval { ns: 50_000_000, wait, target: 0.5, full: 1.0, grown, admitted, refusing: true }
     }
 
     #[test]
-    fn a_burst_that_drains_within_the_interval_refuses_nobody() {
-        let controller = Controller::new(TARGET, INTERVAL);
-        for step in 1..50 {
-            controller.note(80_000_000);
-            controller.note(1_000);
-            assert_eq!(controller.tick(step * 100_000_000, false), 0);
+    fn a_wait_within_the_target_refuses_nobody() {
+        let mut controller = Controller::default();
+        for _ in 0..100 {
+            assert_eq!(controller.decide(Interval { refusing: false, ..busy(0.9, 100) }), None);
         }
     }
 
     #[test]
-    fn a_stage_that_stands_still_counts_as_late() {
-        let controller = Controller::new(TARGET, INTERVAL);
-        assert!(controller.tick(100_000_000, true) > 0);
+    fn the_limit_is_what_the_stage_keeps_up_with_from_the_first_interval() {
+        let mut controller = Controller::default();
+        let first = controller.decide(Interval { refusing: false, ..busy(2.0, 400) }).unwrap();
+        assert!((60.0..=100.0).contains(&first), "{first}: 100, less for the queue that has to go");
+        let held = controller.decide(busy(HOLD, 100)).unwrap();
+        assert!((99.0..=101.0).contains(&held), "{held}");
+        assert!(controller.decide(busy(1.5, 100)).unwrap() < held, "a long queue lets in less");
     }
 
     #[test]
-    fn classes_go_in_order_and_a_user_is_in_or_out() {
-        for class in 0..=3u8 {
-            assert!(admits(0, class, 7));
-        }
-        assert!(!admits(HIGHEST, 3, 7) && !admits(HIGHEST, 2, 7));
-        let admitted = |class| (0..10_000).filter(|who| admits(HIGHEST, class, *who)).count();
-        assert!((500..1_500).contains(&admitted(1)), "{} of 10000", admitted(1));
-        assert_eq!(admitted(0), 10_000);
-        let level = WHOLE + WHOLE / 2; // class 3 out, half of class 2
-        assert!(!admits(level, 3, 7));
-        assert!(admits(level, 1, 7));
-        let admitted = (0..10_000).filter(|who| admits(level, 2, *who)).count();
-        assert!((4_000..6_000).contains(&admitted), "{admitted} of 10000");
-        let higher = (0..10_000).filter(|who| admits(level + 100, 2, *who) && !admits(level, 2, *who)).count();
-        assert_eq!(higher, 0, "a higher level lets nobody in whom a lower one refused");
+    fn a_limit_that_is_too_low_rises_the_faster_the_longer_it_is() {
+        let mut controller = Controller::default();
+        controller.decide(busy(2.0, 100)).unwrap();
+        let idle = Interval { wait: 0.0, full: 0.1, ..busy(0.0, 50) };
+        let steps: Vec<f64> = (0..4).map(|_| controller.decide(idle).unwrap()).collect();
+        assert!(steps.windows(2).all(|pair| pair[0] < pair[1]), "{steps:?}");
+        assert!(steps[3] / steps[2] > steps[1] / steps[0], "{steps:?}");
+    }
+
+    #[test]
+    fn when_nobody_has_been_refused_for_a_while_the_limit_is_forgotten() {
+        let mut controller = Controller::default();
+        assert!(controller.decide(busy(2.0, 100)).is_some());
+        let calm = Interval { refusing: false, ..busy(0.1, 50) };
+        let intervals = (0..100).take_while(|_| controller.decide(calm).is_some()).count();
+        assert_eq!(intervals as u32, CALM);
+    }
+
+    #[test]
+    fn nothing_let_in_and_nothing_done_leaves_a_limit_that_can_rise() {
+        let mut controller = Controller::default();
+        controller.decide(busy(9.0, 0)).unwrap();
+        let idle = Interval { wait: 0.0, full: 0.0, ..busy(0.0, 0) };
+        let after = (0..60).map(|_| controller.decide(idle).unwrap()).last().unwrap();
+        assert!(after > 10.0, "{after}");
     }
 }

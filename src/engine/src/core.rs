@@ -4,10 +4,12 @@
 
 use std::sync::{Arc, Weak};
 
+use crate::admission::Admission;
 use crate::blocked::BlockedClock;
-use crate::controller::Controller;
 use crate::deadlines::{Deadlines, Place};
+use crate::delay::Delay;
 use crate::metrics::StageMetrics;
+use crate::overload::Decisions;
 use crate::parking::Parking;
 use crate::queue::Queue;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst};
@@ -27,8 +29,9 @@ pub(crate) struct Core<E: Event> {
     pub draining: AtomicBool,
     /// Threads end.
     pub stopping: AtomicBool,
-    /// The highest level of all controllers on the line, see [`crate::controller`].
-    pub level: std::sync::atomic::AtomicU64,
+    /// Who is let in by the doors, and how much.
+    pub admission: Admission,
+    pub decisions: Mutex<Decisions>,
     pub alarm: Alarm,
     /// Itself, for tickets.
     pub me: Weak<Core<E>>,
@@ -49,7 +52,7 @@ pub(crate) struct StageCore<E: Event> {
     pub feeders: Vec<usize>,
     /// Reached over line outputs: its delay closes the door.
     pub on_line: bool,
-    pub controller: Controller,
+    pub delay: Delay,
     pub blocked: BlockedClock,
     pub metrics: StageMetrics,
 }
@@ -174,7 +177,7 @@ impl<E: Event> StageCore<E> {
         pool: usize,
         bound: usize,
         knobs: Knobs,
-        controller: Controller,
+        delay: Delay,
         now: u64,
     ) -> StageCore<E> {
         StageCore {
@@ -189,7 +192,7 @@ impl<E: Event> StageCore<E> {
             deadlines: Deadlines::new(),
             feeders: Vec::new(),
             on_line: false,
-            controller,
+            delay,
             blocked: BlockedClock::default(),
             metrics: StageMetrics::new(now),
         }
@@ -203,6 +206,16 @@ impl<E: Event> StageCore<E> {
     pub fn enter(&self) -> bool {
         let workers = self.knobs.workers.load(SeqCst);
         self.inside.fetch_update(SeqCst, SeqCst, |inside| (inside < workers).then_some(inside + 1)).is_ok()
+    }
+
+    /// How many events are waiting or worked on, and not held.
+    pub fn waiting(&self) -> usize {
+        self.queue.room.used().saturating_sub(self.held.load(SeqCst))
+    }
+
+    /// How many events may be worked on at once: these do not wait any more.
+    pub fn in_work(&self) -> u64 {
+        (self.knobs.batch.load(SeqCst) * self.knobs.workers.load(SeqCst)) as u64
     }
 
     pub fn leave(&self) {
@@ -413,13 +426,6 @@ impl<E: Event> Core<E> {
             next = [next, stage.deadlines.first()].into_iter().flatten().min();
         }
         next
-    }
-
-    /// Lets the controllers decide.
-    pub fn tick(&self, now: u64) {
-        let on_line = self.stages.iter().filter(|stage| stage.on_line);
-        let level = on_line.map(|stage| stage.controller.tick(now, stage.queue.has_ready())).max();
-        self.level.store(level.unwrap_or(0), SeqCst);
     }
 
     /// Ends the present second of the figures.

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use crate::controller::admits;
 use crate::core::{Core, Target};
 use crate::sync::atomic::Ordering::SeqCst;
 use crate::{Event, Policy, Refusal};
@@ -40,6 +39,7 @@ impl<E: Event> Door<E> {
         }
         if got == 0 {
             stage.metrics.refused(1);
+            core.admission.turned_back();
             return Err((event, Refusal::Full));
         }
         // Looked at after the room was taken: a drain that saw no room used is seen here.
@@ -76,7 +76,11 @@ impl<E: Event> Door<E> {
     /// lightly and is refused first. Within a class it depends on `who`, so that a user is wholly in or wholly out. Waits
     /// for nobody; ask before spending anything on an event.
     pub fn admit(&self, class: u8, who: u64) -> bool {
-        let is_in = admits(self.core.level.load(SeqCst), class, who);
+        let core = &*self.core;
+        if core.admission.is_look_due() {
+            core.look();
+        }
+        let is_in = core.admission.admit(class, who);
         if !is_in {
             self.core.stages[self.stage].metrics.refused(1);
         }

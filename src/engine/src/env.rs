@@ -15,7 +15,14 @@ pub struct Env {
 #[derive(Debug, Clone)]
 enum Clock {
     Real(Instant),
-    Virtual(Arc<AtomicU64>),
+    Virtual(Virtual),
+}
+
+/// A clock that others move, and how long the batch that runs right now says that it takes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Virtual {
+    pub now: Arc<AtomicU64>,
+    pub worked: Arc<AtomicU64>,
 }
 
 impl Env {
@@ -27,14 +34,26 @@ impl Env {
 
     /// A clock that stands still until somebody moves it (nanoseconds).
     pub fn simulated(clock: Arc<AtomicU64>) -> Env {
+        Env::of(Virtual { now: clock, worked: Arc::default() })
+    }
+
+    pub(crate) fn of(clock: Virtual) -> Env {
         Env { clock: Clock::Virtual(clock) }
+    }
+
+    /// When the batch that has just been run is over: now, or in a simulated run so much later as it worked.
+    pub(crate) fn end_of_batch(&self) -> u64 {
+        match &self.clock {
+            Clock::Real(_) => self.now(),
+            Clock::Virtual(clock) => self.now() + clock.worked.swap(0, Ordering::SeqCst),
+        }
     }
 
     /// Nanoseconds since some moment before the pipeline was built. Never 0, never goes back.
     pub fn now(&self) -> u64 {
         match &self.clock {
             Clock::Real(start) => start.elapsed().as_nanos() as u64 + 1,
-            Clock::Virtual(now) => now.load(Ordering::SeqCst) + 1,
+            Clock::Virtual(clock) => clock.now.load(Ordering::SeqCst) + 1,
         }
     }
 }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod admission;
 mod api;
 mod batch;
 mod blocked;
@@ -18,11 +19,13 @@ mod check;
 mod controller;
 mod core;
 mod deadlines;
+mod delay;
 mod door;
 mod env;
 mod journey;
 mod lane;
 mod metrics;
+mod overload;
 mod parking;
 mod pipeline;
 mod queue;

@@ -207,7 +207,7 @@ impl<E: Event> Pipeline<E> {
             stage.knobs.share.store(share(settings, stage.module.sheddable()), SeqCst);
             stage.knobs.set_policy(settings.policy);
             stage.queue.room.set_bound(settings.bound);
-            stage.controller.set(settings.delay_target, settings.delay_interval);
+            stage.delay.set(settings.delay_target, settings.delay_interval);
             if settings.pool.is_none() {
                 core.pools[stage.pool].size.store(settings.workers, SeqCst);
             }

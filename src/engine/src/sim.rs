@@ -3,24 +3,27 @@
 //!
 //! Workers take turns at random, within a batch as well: between taking it, working on it, sending on what it emitted and
 //! giving its lanes back. What happens outside (a commit, a call) is given to [`Outside`] and completes when the virtual
-//! clock gets there, which it also does at random. Time moves by itself only when nobody has anything to do.
+//! clock gets there, which it also does at random. A stage that says how long it works ([`Outside::work`]) keeps its
+//! worker for so long, while others go on. Time moves by itself only when nobody has anything to do.
 
 use std::cmp::Ordering::{Equal, Greater, Less};
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::env::Virtual;
 use crate::parking::Sleeper;
 use crate::worker::{Step, Worker};
 use crate::{Env, Event, Pipeline};
 
 /// Drives a pipeline that was built with its [`Sim::env`] and never started.
 pub struct Sim<E: Event> {
-    clock: Arc<AtomicU64>,
+    clock: Virtual,
     random: u64,
     outside: Outside,
     workers: Vec<Simulated<E>>,
     next_tick: u64,
+    next_second: u64,
     steps: u64,
 }
 
@@ -32,7 +35,7 @@ struct Simulated<E: Event> {
 /// Things that happen outside the pipeline, later. Clones share them.
 #[derive(Clone)]
 pub struct Outside {
-    clock: Arc<AtomicU64>,
+    clock: Virtual,
     waiting: Arc<Mutex<Waiting>>,
 }
 
@@ -46,9 +49,19 @@ struct Waiting {
 type Happening = Box<dyn FnOnce() + Send>;
 
 impl Outside {
+    /// Nanoseconds of the virtual clock, as [`Pipeline::now`] says them.
+    pub fn now(&self) -> u64 {
+        self.clock.now.load(SeqCst) + 1
+    }
+
+    /// Says that the batch which calls this takes so much longer; what it emits leaves then.
+    pub fn work(&self, duration: Duration) {
+        self.clock.worked.fetch_add(duration.as_nanos() as u64, SeqCst);
+    }
+
     /// Calls `then` when `delay` has passed on the virtual clock.
     pub fn after(&self, delay: Duration, then: impl FnOnce() + Send + 'static) {
-        let at = self.clock.load(SeqCst) + delay.as_nanos() as u64;
+        let at = self.clock.now.load(SeqCst) + delay.as_nanos() as u64;
         let mut waiting = self.waiting.lock().unwrap_or_else(|e| e.into_inner());
         waiting.next += 1;
         let number = waiting.next;
@@ -68,19 +81,21 @@ impl Outside {
     }
 }
 
-const TICK: u64 = 50_000_000;
+/// How often controllers are let decide, and what passes for a second of the figures.
+const TICK: u64 = 5_000_000;
+const SECOND: u64 = 50_000_000;
 
 impl<E: Event> Sim<E> {
     /// A run that this seed decides.
     pub fn new(seed: u64) -> Sim<E> {
-        let clock = Arc::new(AtomicU64::new(0));
+        let clock = Virtual::default();
         let outside = Outside { clock: clock.clone(), waiting: Arc::default() };
-        Sim { clock, random: seed, outside, workers: Vec::new(), next_tick: TICK, steps: 0 }
+        Sim { clock, random: seed, outside, workers: Vec::new(), next_tick: TICK, next_second: SECOND, steps: 0 }
     }
 
     /// The environment to build the pipeline with.
     pub fn env(&self) -> Env {
-        Env::simulated(self.clock.clone())
+        Env::of(self.clock.clone())
     }
 
     /// For what the stages ask of the world.
@@ -107,13 +122,14 @@ impl<E: Event> Sim<E> {
     /// left inside is stuck, unless somebody from outside moves.
     pub fn step(&mut self, pipeline: &Pipeline<E>) -> bool {
         self.hire(pipeline);
+        self.tick(pipeline);
         let awake: Vec<usize> = (0..self.workers.len()).filter(|i| self.is_awake(*i)).collect();
         if awake.is_empty() || self.random(32) == 0 {
             let moved = self.advance(pipeline);
             return moved || !awake.is_empty();
         }
         let took = self.random(2_000);
-        self.clock.fetch_add(took, SeqCst);
+        self.clock.now.fetch_add(took, SeqCst);
         let chosen = awake[self.random(awake.len() as u64) as usize];
         let patient = self.random(4) == 0;
         let simulated = &mut self.workers[chosen];
@@ -138,7 +154,8 @@ impl<E: Event> Sim<E> {
             simulated.asleep = false;
             simulated.worker.get_up();
         }
-        !simulated.asleep
+        let now = self.clock.now.load(SeqCst);
+        !simulated.asleep && simulated.worker.busy_until().is_none_or(|until| until <= now + 1)
     }
 
     /// Starts the workers that a pool is missing, as threads would be.
@@ -151,18 +168,30 @@ impl<E: Event> Sim<E> {
         }
     }
 
+    fn tick(&mut self, pipeline: &Pipeline<E>) {
+        let now = self.clock.now.load(SeqCst);
+        if now >= self.next_tick {
+            pipeline.core.tick(now + 1);
+            self.next_tick = now + TICK;
+        }
+        if now >= self.next_second {
+            pipeline.core.rotate(now + 1);
+            self.next_second = now + SECOND;
+        }
+    }
+
     /// Moves the clock to the next thing that is expected, and lets it happen. False when nothing is.
     fn advance(&mut self, pipeline: &Pipeline<E>) -> bool {
         let core = &pipeline.core;
         let outside = self.outside.first();
         let deadline = core.stages.iter().filter_map(|stage| stage.deadlines.first()).min();
-        let Some(next) = [outside, deadline].into_iter().flatten().min() else { return false };
-        let now = self.clock.fetch_max(next, SeqCst).max(next);
-        if now >= self.next_tick {
-            core.tick(now);
-            core.rotate(now);
-            self.next_tick = now + TICK;
-        }
+        let now = self.clock.now.load(SeqCst);
+        let ends = self.workers.iter().filter_map(|simulated| simulated.worker.busy_until());
+        let working = ends.map(|until| until - 1).filter(|until| *until > now).min();
+        let Some(next) = [outside, deadline, working].into_iter().flatten().min() else { return false };
+        // The controllers decide on time, even when nothing else happens until much later.
+        let next = next.min(self.next_tick);
+        let now = self.clock.now.fetch_max(next, SeqCst).max(next);
         // Of two things that are due at once either may come first.
         let first = match outside.unwrap_or(u64::MAX).cmp(&deadline.unwrap_or(u64::MAX)) {
             Less => true,

@@ -135,7 +135,7 @@ mod clock {
                 core.rotate(now);
                 next_second = now + SECOND;
             }
-            let tick = core.stages.iter().map(|stage| stage.controller.interval()).min().unwrap_or(SECOND);
+            let tick = core.stages.iter().map(|stage| stage.delay.interval()).min().unwrap_or(SECOND);
             let next = (now + tick.max(5_000_000)).min(next_second).min(due.unwrap_or(u64::MAX));
             let mut rung = core.alarm.rung.lock().unwrap_or_else(|e| e.into_inner());
             if !*rung {

@@ -58,7 +58,7 @@ impl StageSettings {
             bound: 8192,
             policy: Policy::Block,
             delay_target: Duration::from_millis(5),
-            delay_interval: Duration::from_millis(100),
+            delay_interval: Duration::from_millis(50),
             key_share: 1.0,
             window: 64,
         }

@@ -91,6 +91,14 @@ impl<E: Event> Worker<E> {
         Step::Again
     }
 
+    /// Until when the batch that was run takes, for the simulated run, where it may be longer than the step was.
+    pub fn busy_until(&self) -> Option<u64> {
+        match self.busy {
+            Some(Busy::Run(end)) => Some(end),
+            _ => None,
+        }
+    }
+
     fn look_around(&mut self) -> Step {
         if self.must_go() {
             return Step::Gone;
@@ -209,6 +217,7 @@ impl<E: Event> Worker<E> {
             left = guard.take(task.lanes.len() as u16, left, stage.knobs.window, &mut task.taken);
             task.lanes.push(OwnedLane { lane, has_keys: guard.has_keys() });
         }
+        task.full = left == 0 && (room < wish || wish == stage.knobs.batch.load(SeqCst));
         core.give_back(stage, &mut task.reserved, room - left);
         stage.held.fetch_sub(task.taken.unheld, SeqCst);
         true
@@ -235,7 +244,7 @@ impl<E: Event> Worker<E> {
                 fail(core, stage, task, finished);
             }
         }
-        let end = core.env.now();
+        let end = core.env.end_of_batch();
         // Before anything leaves: whoever sees an event come out finds its marks and figures there.
         self.note(place, stage, end);
         end
@@ -293,8 +302,10 @@ impl<E: Event> Worker<E> {
             let mut recorder = kit.recorder.lock().unwrap_or_else(|e| e.into_inner());
             recorder.note(&task.waits, &task.held_for, end.saturating_sub(task.now), items);
         }
-        if let Some(least) = task.waits.iter().min() {
-            stage.controller.note(*least);
+        if items > 0 {
+            let knobs = &stage.knobs;
+            let (batch, workers) = (knobs.batch.load(SeqCst), knobs.workers.load(SeqCst));
+            stage.delay.note(task.least, items, task.full, end.saturating_sub(task.now), batch, workers);
         }
         task.stubs.clear();
         task.waits.clear();
