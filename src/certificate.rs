@@ -88,14 +88,19 @@ fn make(folder: &Path, authority: &Path, cert: &Path, key: &Path) -> Result<(), 
     server.use_authority_key_identifier_extension = true;
     let server_cert = server.signed_by(&server_key, &Issuer::from_params(&ca, &ca_key))?;
     // The authority's own key is not kept: nothing else shall ever be signed with it.
-    write_private(key, &server_key.serialize_pem())?;
-    fs::write(cert, server_cert.pem())?;
-    fs::write(authority, ca_cert.pem())?;
+    write(key, &server_key.serialize_pem(), 0o600)?;
+    write(cert, &server_cert.pem(), 0o644)?;
+    write(authority, &ca_cert.pem(), 0o644)?;
+    fs::File::open(folder)?.sync_all()?;
     Ok(())
 }
 
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
+/// A power cut leaves all of it, or no file of this name: half a certificate would stop every later start.
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    io::Write::write_all(&mut file, text.as_bytes())
+    let new = path.with_extension("new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
+    io::Write::write_all(&mut file, text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(new, path)
 }

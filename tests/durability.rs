@@ -1,145 +1,59 @@
 //! What was acknowledged is there after the process was killed, once, in its order; what is sent again with its `dt`
 //! is one message.
 //!
-//! TIDEGATE_KILLS sets the rounds (20); TIDEGATE_SEED repeats a run's choices.
+//! TIDEGATE_KILLS sets the rounds (12); TIDEGATE_SEED repeats a run's choices.
 
 mod common;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::client::{body, direct_command, refusal, some, texts};
-use common::{Client, Sent, Server, Via, eventually, patient, seed};
+use common::client::{body, some, texts};
+use common::load::{self, Tally};
+use common::{Client, Server, Via, eventually, patient, seed};
 use fastrand::Rng;
 use tidegate_protocol::wire::*;
 
 const SENDERS: usize = 12;
 const CONVERSATIONS: usize = 4;
 const WINDOW: usize = 24;
-
-/// One client that sends numbered messages to one conversation, and never gives one up until it is acknowledged.
-struct Sender {
-    id: String,
-    cid: String,
-    /// The next number.
-    next: u64,
-    /// Sent and not acknowledged, the oldest first: number and `dt`.
-    open: VecDeque<u64>,
-    acked: Vec<(u64, Sent)>,
-    /// What the others' messages came to here, since the last log-in.
-    heard: Vec<String>,
-}
-
-impl Sender {
-    fn words(&self, number: u64) -> String {
-        format!("{} {number}", self.id)
-    }
-
-    fn send(&self, client: &mut Client, number: u64) -> std::io::Result<()> {
-        let words = self.words(number);
-        let direct =
-            DirectCommand { cid: some(&self.cid), dt: some(&words), msg: body(&words), ..DirectCommand::default() };
-        let mut command = direct_command(direct);
-        command.i = Some(number as i32);
-        command.peer_id = some(&self.id);
-        client.wire.send(&command)
-    }
-
-    /// Sends until the server is gone or `stop`; what was open at the last end goes first, under its own `dt`.
-    fn run(&mut self, mut client: Client, stop: &AtomicBool) {
-        self.heard.clear();
-        for number in self.open.clone() {
-            if self.send(&mut client, number).is_err() {
-                return;
-            }
-        }
-        loop {
-            let stopping = stop.load(Ordering::Relaxed);
-            while !stopping && self.open.len() < WINDOW {
-                let number = self.next;
-                self.next += 1;
-                self.open.push_back(number);
-                if self.send(&mut client, number).is_err() {
-                    return;
-                }
-            }
-            if stopping && self.open.is_empty() {
-                return;
-            }
-            match client.wire.next(Instant::now() + common::PATIENCE) {
-                Ok(Some(came)) => self.take(came),
-                Ok(None) => panic!("{} has no answer; {} are open", self.id, self.open.len()),
-                Err(_gone) => return,
-            }
-        }
-    }
-
-    fn take(&mut self, came: GenericCommand) {
-        if let Some(message) = came.direct_message {
-            self.heard.push(message.id.unwrap());
-            return;
-        }
-        if let Some(refused) = refusal(&came) {
-            panic!("{} was refused: {refused:?}", self.id);
-        }
-        let (Some(number), Some(ack)) = (came.i, came.ack_message) else { return };
-        let number = number as u64;
-        let at = self.open.iter().position(|open| *open == number).expect("an answer is to something open");
-        self.open.remove(at);
-        self.acked.push((number, Sent { id: ack.uid.unwrap(), at: ack.t.unwrap() }));
-    }
-}
+/// From the start of the process until `/readyz` says so.
+const READY_WITHIN: Duration = Duration::from_secs(3);
 
 #[test]
 fn killed_at_any_moment_nothing_acknowledged_is_lost_repeated_or_moved() {
-    let rounds = std::env::var("TIDEGATE_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
+    let rounds = std::env::var("TIDEGATE_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
     let mut random = Rng::with_seed(seed());
     let mut server = Server::with(patient());
-    let names: Vec<_> = (0..SENDERS).map(|n| format!("sender-{n}")).collect();
-    let mut starter = Client::tcp(&server, "watcher");
-    let everyone: Vec<_> = names.iter().map(String::as_str).collect();
-    let cids: Vec<_> = (0..CONVERSATIONS).map(|_| starter.start(&everyone)).collect();
-    drop(starter);
-    let mut senders: Vec<_> = names
-        .iter()
-        .enumerate()
-        .map(|(n, id)| Sender {
-            id: id.clone(),
-            cid: cids[n % CONVERSATIONS].clone(),
-            next: 1,
-            open: VecDeque::new(),
-            acked: Vec::new(),
-            heard: Vec::new(),
-        })
-        .collect();
+    let mut senders = load::senders(&server, SENDERS, CONVERSATIONS, WINDOW);
+    let cids = load::conversations(&senders);
 
     let mut before: HashMap<String, Vec<String>> = HashMap::new();
     let mut open_at_kills = 0;
+    let mut slowest = Duration::ZERO;
     for round in 0..=rounds {
         let last = round == rounds;
-        let clients: Vec<_> = senders.iter().map(|sender| Client::tcp(&server, &sender.id)).collect();
-        let stop = AtomicBool::new(last);
-        thread::scope(|threads| {
-            for (sender, client) in senders.iter_mut().zip(clients) {
-                let stop = &stop;
-                threads.spawn(move || sender.run(client, stop));
-            }
-            if !last {
+        let tally = Tally::default();
+        let kill = server.killer();
+        load::run(&server, &mut senders, &tally, || match last {
+            true => tally.stop(),
+            false => {
                 thread::sleep(Duration::from_millis(random.u64(20..400)));
-                server.kill9();
+                kill();
             }
         });
         if !last {
             open_at_kills += senders.iter().map(|sender| sender.open.len()).sum::<usize>();
             server.restart();
+            slowest = slowest.max(server.ready_after());
             assert!(server.said().contains("recovered"), "an unclean end is said: {}", server.said());
         }
         let mut watcher = Client::tcp(&server, "watcher");
         for cid in &cids {
             let history = watcher.history(cid);
-            check(cid, &history, &senders, last);
+            load::check(cid, &history, &senders, last);
             let ids: Vec<_> = history.into_iter().map(|item| item.msg_id.unwrap()).collect();
             let old = before.get(cid).map(Vec::as_slice).unwrap_or_default();
             assert!(ids.starts_with(old), "round {round}: what history had is what it has, and at its place");
@@ -147,40 +61,10 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_repeated_or_moved() {
         }
     }
     let sent: usize = senders.iter().map(|sender| sender.acked.len()).sum();
-    println!("{sent} messages over {rounds} kills, {open_at_kills} unanswered at the kills");
+    println!("{sent} messages acknowledged over {rounds} kills, {open_at_kills} unanswered at the kills: 0 lost");
+    println!("ready again after at most {slowest:?}");
     assert!(sent > 1_000 && open_at_kills > rounds, "the load was none: {sent} sent, {open_at_kills} open");
-}
-
-/// One history against all that its senders know.
-fn check(cid: &str, history: &[LogItem], senders: &[Sender], all_answered: bool) {
-    assert!(history.windows(2).all(|pair| pair[0].timestamp < pair[1].timestamp), "times grow strictly");
-    let place: HashMap<_, _> =
-        history.iter().enumerate().map(|(at, item)| (item.msg_id.clone().unwrap(), at)).collect();
-    assert_eq!(place.len(), history.len(), "each id once");
-    let words = texts(history);
-    for sender in senders {
-        let mine: Vec<u64> = words
-            .iter()
-            .filter_map(|words| words.strip_prefix(&format!("{} ", sender.id)))
-            .map(|number| number.parse().unwrap())
-            .collect();
-        // From the first to some number, none left out, none twice, in the order of sending.
-        let expected: Vec<u64> = if sender.cid == cid { (1..=mine.len() as u64).collect() } else { Vec::new() };
-        assert_eq!(mine, expected, "{} in {cid}", sender.id);
-        if sender.cid == cid {
-            assert!((mine.len() as u64) < sender.next);
-            for (number, sent) in &sender.acked {
-                let at = place.get(&sent.id).unwrap_or_else(|| panic!("{} {number} was acknowledged: lost", sender.id));
-                assert_eq!((&words[*at], history[*at].timestamp), (&sender.words(*number), Some(sent.at)));
-            }
-            if all_answered {
-                assert_eq!(mine.len() as u64, sender.next - 1, "all were acknowledged in the end");
-            }
-        }
-        // What came live came in the order of history, each once.
-        let heard: Vec<_> = sender.heard.iter().filter_map(|id| place.get(id)).collect();
-        assert!(heard.windows(2).all(|pair| pair[0] < pair[1]), "{} heard {cid} in another order", sender.id);
-    }
+    assert!(slowest < READY_WITHIN, "ready again only after {slowest:?}");
 }
 
 #[test]

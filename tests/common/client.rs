@@ -241,6 +241,12 @@ impl Client {
         }
     }
 
+    /// The same; `None`: there is no such conversation.
+    pub fn history_if_there(&mut self, cid: &str) -> Option<Vec<LogItem>> {
+        let found = self.query(serde_json::json!({ "objectId": cid }));
+        (!found.is_empty()).then(|| self.history(cid))
+    }
+
     // ---- Under all of it ----
 
     /// Asks in the name of this client, and waits for the answer.

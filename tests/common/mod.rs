@@ -8,7 +8,10 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod client;
+pub mod faults;
 pub mod http;
+pub mod load;
+pub mod power;
 pub mod receiver;
 pub mod server;
 pub mod wire;

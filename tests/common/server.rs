@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::faults::Faults;
 use super::{PATIENCE, eventually, http};
 
 /// The program under test, told nothing by the environment.
@@ -32,10 +33,24 @@ pub struct Setup {
     pub tables: String,
     /// What a shell does before it becomes the server, at the first start only: limits and the like.
     pub first: &'static str,
+    /// Whether the machine is to fail: see [`Server::faults`].
+    pub shim: Shim,
+}
+
+/// Whether the machine that the server runs on can be made to fail.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Shim {
+    #[default]
+    None,
+    Faults,
+    /// The same, and what a power cut would leave is accounted for.
+    PowerCuts,
 }
 
 pub struct Server {
     child: Option<Child>,
+    faults: Option<Faults>,
+    ready_after: Duration,
     folder: TempDir,
     ports: [u16; 3],
     starts: u32,
@@ -56,7 +71,9 @@ impl Server {
     pub fn launch(setup: Setup) -> Server {
         let folder = TempDir::new().unwrap();
         let ports = [free_port(), free_port(), free_port()];
-        let mut server = Server { child: None, folder, ports, starts: 0, first: setup.first };
+        let faults = (setup.shim != Shim::None).then(|| Faults::begin(folder.path(), setup.shim == Shim::PowerCuts));
+        let (first, ready_after) = (setup.first, Duration::ZERO);
+        let mut server = Server { child: None, faults, ready_after, folder, ports, starts: 0, first };
         let config = format!(
             "[listen]\nhttp = \"{}\"\ntcp = \"{}\"\nadmin = \"{}\"\n{}\n\n{}\n",
             server.http(),
@@ -103,6 +120,22 @@ impl Server {
         });
         let path = said.split("NODE_EXTRA_CA_CERTS=").nth(1).and_then(|rest| rest.split_whitespace().next());
         PathBuf::from(path.unwrap().trim_matches(['"', '\'', '`']))
+    }
+
+    /// Where it was launched with [`Setup::shim`].
+    pub fn faults(&self) -> &Faults {
+        self.faults.as_ref().expect("it was launched with a shim")
+    }
+
+    /// How long the last start took, from the start of the process until `/readyz` said so.
+    pub fn ready_after(&self) -> Duration {
+        self.ready_after
+    }
+
+    /// Kills the process that now runs, from beside whoever uses the server.
+    pub fn killer(&self) -> impl FnOnce() + use<> {
+        let pid = self.pid();
+        move || signal(pid, "KILL")
     }
 
     pub fn pid(&self) -> u32 {
@@ -159,6 +192,10 @@ impl Server {
             }
         };
         self.first = "";
+        if let Some(faults) = &self.faults {
+            faults.load_into(&mut program, &self.data());
+        }
+        let begun = Instant::now();
         let child = program
             .args(["run", "--config"])
             .arg(self.config())
@@ -175,6 +212,7 @@ impl Server {
         loop {
             let answer = http::request(self.admin(), "GET", "/readyz", "");
             if answer.as_ref().is_ok_and(|answer| answer.status == 200) {
+                self.ready_after = begun.elapsed();
                 return;
             }
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();

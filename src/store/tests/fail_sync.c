@@ -1,5 +1,5 @@
-/* Loaded before the C library in a test's child: from the n-th on, syncing RocksDB's log fails as on a broken disk,
-   though all that was written can still be read. n comes in FAIL_SYNC_AFTER. */
+/* Loaded before the C library in a test's child: from the n-th on, syncing RocksDB's log fails m times as on a broken
+   disk, though all that was written can still be read. n comes in FAIL_SYNC_AFTER, m in FAIL_SYNC_COUNT. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -23,9 +23,13 @@ static int is_log(int fd) {
 int fdatasync(int fd) {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
     const char *after = getenv("FAIL_SYNC_AFTER");
-    if (after && is_log(fd) && atomic_fetch_add(&syncs, 1) >= atoi(after)) {
-        errno = EIO;
-        return -1;
+    const char *count = getenv("FAIL_SYNC_COUNT");
+    if (after && count && is_log(fd)) {
+        int place = atomic_fetch_add(&syncs, 1) - atoi(after);
+        if (place >= 0 && place < atoi(count)) {
+            errno = EIO;
+            return -1;
+        }
     }
     return real(fd);
 }

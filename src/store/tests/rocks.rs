@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
+use std::time::{Duration, Instant};
 
 use common::disk::{open_in, options};
 use common::*;
@@ -94,7 +95,7 @@ fn a_restart_keeps_everything_and_counts() {
 
 #[test]
 fn every_way_to_sync_keeps_what_was_closed() {
-    for sync in [Sync::Off, Sync::Interval(std::time::Duration::from_millis(1)), Sync::Commit] {
+    for sync in [Sync::Off, Sync::Interval(Duration::from_millis(1)), Sync::Commit] {
         let folder = tempfile::tempdir().unwrap();
         let open = || {
             let mut options = options(folder.path(), Hand::at(1_000).clock());
@@ -250,7 +251,10 @@ fn apps_keep_their_data_when_the_configuration_is_reordered() {
     assert_eq!(store.nonces().unwrap(), [(AppId(1), "n".into(), 9_000)]);
 }
 
-// Crashes: this test binary starts itself again as a process that commits until it is killed, or until its disk is full.
+// Crashes: this test binary starts itself again as a process that commits until it is killed, or until its disk is full or fails.
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const FOLDER: &str = "STORE_TEST_FOLDER";
 const MODE: &str = "STORE_TEST_MODE";
@@ -295,7 +299,7 @@ fn commit_of(worker: u64, n: u64, start: u32) -> Vec<Change> {
 fn the_child() {
     let (Ok(folder), Ok(mode)) = (std::env::var(FOLDER), std::env::var(MODE)) else { return };
     let mut options = options(folder.as_ref(), Hand::at(1_000).clock());
-    options.retention = std::time::Duration::from_secs(1 << 40);
+    options.retention = Duration::from_secs(1 << 40);
     let store = open(options).unwrap();
     match mode.as_str() {
         "commit" => std::thread::scope(|scope| {
@@ -320,13 +324,31 @@ fn the_child() {
             let (n, error) = failed.unwrap();
             assert!(matches!(error, StoreError::Io(_)), "{error}");
             println!("failed {n}");
-            // Nothing of it is there; nothing more is taken, not even what would fit; and it says why.
-            assert!(!is_there(&store, &commit_of(0, n, store.start())[0]));
-            let small = store.commit(&[append(cid(1), message(1, 1, "ann"), None)]);
-            assert!(matches!(small, Err(StoreError::Io(_))), "{small:?}");
-            let trouble = store.trouble().unwrap();
-            assert!(trouble.contains("refused until a restart"), "{trouble}");
-            println!("told");
+            if mode == "die" {
+                // Nothing is closed.
+                std::process::exit(0);
+            }
+            // It mends itself. The refused commit never comes back, and then can be done again, and more behind it.
+            let is_refused = |change: &Change| !is_there(&store, change);
+            let end = Instant::now() + PATIENCE;
+            while let Err(error) = store.commit(&[append(cid(200), message(1, 1, "ann"), None)]) {
+                assert!(matches!(error, StoreError::Io(_)), "{error}");
+                assert!(Instant::now() < end, "it is not mended: {:?}", store.trouble());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            assert!(commit_of(0, n, store.start()).iter().all(is_refused), "what was refused came back");
+            println!("mended");
+            for n in n..n + 10 {
+                let end = Instant::now() + PATIENCE;
+                // A disk with so little room may refuse again.
+                while store.commit(&commit_of(0, n, store.start())).is_err() {
+                    assert!(Instant::now() < end, "it is not mended again: {:?}", store.trouble());
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                println!("ack 0 {n} {}", store.start());
+            }
+            assert_eq!(store.trouble().filter(|why| !why.contains("are free")), None);
+            assert_eq!(store.page(APP, cid(200), &EVERYTHING).unwrap().len(), 1);
         }
     }
 }
@@ -348,7 +370,7 @@ fn parse(line: &str) -> Option<(u64, u64, u32)> {
 
 fn open_grown(folder: &Path) -> RocksStore {
     let mut options = options(folder, Hand::at(1_000).clock());
-    options.retention = std::time::Duration::from_secs(1 << 40);
+    options.retention = Duration::from_secs(1 << 40);
     open(options).unwrap()
 }
 
@@ -398,45 +420,67 @@ fn what_was_acknowledged_survives_kill_9_and_nothing_is_half_there() {
     }
 }
 
-/// A child that commits until a commit fails; then what was promised about it, here and after a restart.
-fn fails_and_is_mended_by_a_restart(folder: &Path, mut child: Child) {
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(child.wait().unwrap().success() && said.contains("\ntold\n"), "{said}");
-    let acknowledged: Vec<_> = said.lines().filter_map(parse).collect();
+/// A child that commits until a commit fails, and dies; then what was promised about it after a restart.
+fn dies_and_is_mended_by_a_restart(folder: &Path, mut child: Child) {
+    let said = end_of(&mut child);
     let failed: u64 = said.lines().find_map(|line| line.strip_prefix("failed ")).unwrap().parse().unwrap();
-    assert!(acknowledged.len() > 10, "{said}");
-
-    let store = open_grown(folder);
-    assert!(store.recovered());
-    assert_eq!(store.trouble(), None);
-    for (worker, n, start) in acknowledged {
-        assert!(commit_of(worker, n, start).iter().all(|change| is_there(&store, change)), "{n}");
-    }
+    let store = all_is_kept(folder, &said);
     let refused = commit_of(0, failed, 1);
     assert!(!refused.iter().any(|change| is_there(&store, change)), "what was refused came back");
     store.commit(&refused).unwrap();
     assert!(refused.iter().all(|change| is_there(&store, change)));
 }
 
+/// A child that commits until a commit fails, and goes on when it is mended; then what is there after a restart.
+fn mends_itself(folder: &Path, mut child: Child) {
+    let said = end_of(&mut child);
+    assert!(said.contains("\nmended\n"), "{said}");
+    all_is_kept(folder, &said);
+}
+
+fn end_of(child: &mut Child) -> String {
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success(), "{said}");
+    said
+}
+
+/// Opens what a child left, with all that it acknowledged.
+fn all_is_kept(folder: &Path, said: &str) -> RocksStore {
+    let acknowledged: Vec<_> = said.lines().filter_map(parse).collect();
+    assert!(acknowledged.len() > 10, "{said}");
+    let store = open_grown(folder);
+    assert_eq!(store.trouble().filter(|why| !why.contains("are free")), None);
+    for (worker, n, start) in acknowledged {
+        assert!(commit_of(worker, n, start).iter().all(|change| is_there(&store, change)), "{n}");
+    }
+    store
+}
+
 /// A limit on file sizes stands for the full disk: it needs neither root nor a disk.
 #[test]
 fn a_full_disk_refuses_and_loses_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let child = child(folder.path(), "fill", Some(r#"trap "" XFSZ; ulimit -f 1000; exec "$0" "$@""#));
-    fails_and_is_mended_by_a_restart(folder.path(), child);
+    for (mode, then) in [("die", dies_and_is_mended_by_a_restart as fn(&Path, Child)), ("mend", mends_itself)] {
+        let folder = tempfile::tempdir().unwrap();
+        let child = child(folder.path(), mode, Some(r#"trap "" XFSZ; ulimit -f 1000; exec "$0" "$@""#));
+        then(folder.path(), child);
+    }
 }
 
 /// The worst case: the record of the refused commit is whole in the log.
 #[test]
 fn a_failed_sync_refuses_and_its_commit_does_not_come_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let library = folder.path().join("fail_sync.so");
+    let tools = tempfile::tempdir().unwrap();
+    let library = tools.path().join("fail_sync.so");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fail_sync.c");
     // Where RocksDB was compiled there is a compiler.
     let compiled = Process::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl").status();
     assert!(compiled.unwrap().success());
-    let script = format!(r#"FAIL_SYNC_AFTER=20 LD_PRELOAD='{}' exec "$0" "$@""#, library.display());
-    let child = child(folder.path(), "fill", Some(&script));
-    fails_and_is_mended_by_a_restart(folder.path(), child);
+    for (mode, then) in [("die", dies_and_is_mended_by_a_restart as fn(&Path, Child)), ("mend", mends_itself)] {
+        let folder = tempfile::tempdir().unwrap();
+        // The second and third fail while it is being opened again.
+        let fail = "FAIL_SYNC_AFTER=20 FAIL_SYNC_COUNT=3";
+        let script = format!(r#"{fail} LD_PRELOAD='{}' exec "$0" "$@""#, library.display());
+        then(folder.path(), child(folder.path(), mode, Some(&script)));
+    }
 }

@@ -99,6 +99,11 @@ impl Folder {
     pub fn refused_commits(&self) -> PathBuf {
         self.path.join("refused-commits")
     }
+
+    /// A file that is written to see whether the disk takes writes.
+    pub fn trial(&self) -> PathBuf {
+        self.path.join("trial")
+    }
 }
 
 pub(super) fn refused(path: &Path, why: &str) -> StoreError {

@@ -1,13 +1,15 @@
 //! The store on this machine's disk: RocksDB behind the `Store` trait.
 //!
-//! A commit is one write batch; concurrent ones share RocksDB's group commit and so an fsync. After a failed write it
-//! refuses all further ones and says why: what RocksDB's log holds then is known again only after a restart. A commit
-//! that was refused stays refused over that restart (`refused`), short of a disk that takes no write at all; there it
-//! may come back whole, with its dedupe entry, so that a resend still finds it and does not become a second message.
+//! A store is open; or open with writes refused, because one failed; or closed for a moment to be opened again, which it
+//! does by itself as soon as the disk takes writes (`mender`). A commit that was refused stays refused over that and over
+//! a restart (`refused`), short of a process that dies on a disk that takes no write at all; there it may come back whole,
+//! with its dedupe entry, so that a resend still finds it and does not become a second message.
 //! Owns its folder. Must not know sessions, frames or stages; no key, token or body of a message is ever logged.
 
 mod folder;
+mod mender;
 mod meta;
+mod opened;
 mod read;
 mod refused;
 mod syncer;
@@ -17,20 +19,16 @@ mod tests;
 mod write;
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rocksdb::{ColumnFamily, DB, DBPinnableSlice, ErrorKind, WriteOptions};
-use tidegate_domain::command::Direction;
 use tidegate_domain::conversation::Conversation;
 use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
 
-use crate::{Change, Clock, Marks, Page, Store, StoreError, Stored, UnreadCount, codec, key, unread, valid};
+use crate::{Change, Clock, Marks, Page, Store, StoreError, Stored, UnreadCount};
 use folder::Folder;
-use meta::Meta;
-use read::{History, Range};
-use refused::{Mark, Refused};
-use syncer::Syncer;
+use mender::{Mender, Slot};
+use opened::{Opened, cf, failed, refuse_writes};
 
 /// What an acknowledgement promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,175 +61,59 @@ pub struct RocksOptions {
     pub clock: Clock,
 }
 
-/// Free space, in bytes, below which `trouble` warns.
-const LOW_SPACE: u64 = 256 << 20;
-
 pub struct RocksStore {
-    // Fields are dropped in this order: the syncer before the database, the folder's lock last.
-    syncer: Option<Syncer>,
-    db: Arc<DB>,
-    meta: Meta,
-    refused: Refused,
-    /// Set by the first write that failed.
-    broken: Arc<OnceLock<String>>,
-    sync: Sync,
-    retention: Duration,
-    dedupe_window: Duration,
-    clock: Clock,
-    folder: Folder,
+    // Dropped in this order: nobody opens again what is being closed; the folder's lock, in the slot, goes last.
+    _mender: Mender,
+    slot: Arc<Slot>,
+    start: u32,
+    seal_key: [u8; 32],
+    recovered: bool,
 }
 
 /// Opens the store, or makes it in an empty folder. Every refusal says what is wrong with the folder and what to do.
 pub fn open(options: RocksOptions) -> Result<RocksStore, StoreError> {
     let mut folder = Folder::enter(&options.path)?;
-    let io = |error: std::io::Error| folder::refused(&options.path, &format!("cannot be used: {error}"));
-    let cuts = refused::cut(&folder.refused_commits(), &folder.rocks()).map_err(io)?;
-    if cuts > 0 {
-        log::warn!("the last run ended after a failed write; what it refused was cut from {cuts} log(s)");
-    }
-    let (database, families) = (tables::database(&options, folder.new), tables::families(&options));
-    let db =
-        DB::open_cf_descriptors(&database, folder.rocks(), families).map_err(|error| cannot_open(&folder, error))?;
-    let refused = Refused::begin(&folder.refused_commits()).map_err(io)?;
-    let meta = Meta::begin(&db, &options.apps)?;
-    folder.ready()?;
-    let (db, broken) = (Arc::new(db), Arc::new(OnceLock::new()));
-    let syncer = match options.sync {
-        Sync::Interval(every) => Some(Syncer::begin(db.clone(), broken.clone(), every).map_err(io)?),
-        Sync::Commit | Sync::Off => None,
-    };
-    let RocksOptions { sync, retention, dedupe_window, clock, .. } = options;
-    Ok(RocksStore { syncer, db, meta, refused, broken, sync, retention, dedupe_window, clock, folder })
-}
-
-fn cannot_open(folder: &Folder, error: rocksdb::Error) -> StoreError {
-    let why = match error.kind() {
-        ErrorKind::Corruption => format!(
-            "is damaged, in a place that no crash explains: {error}. Nothing of it was used. Restore the folder from a \
-             backup, or move it away to begin with an empty one"
-        ),
-        ErrorKind::InvalidArgument => {
-            format!("is not complete, or was written by another version: {error}. Restore it from a backup")
-        }
-        _ => format!("cannot be opened: {error}"),
-    };
-    folder::refused(folder.path(), &why)
+    let opened = Opened::open(&options, &mut folder, &[])?;
+    let (start, seal_key, recovered) = (opened.meta.start, opened.meta.seal_key, opened.meta.unclean);
+    let slot = Arc::new(Slot::new(options, folder, opened));
+    let mender = Mender::begin(slot.clone()).map_err(|error| StoreError::Io(error.to_string()))?;
+    Ok(RocksStore { _mender: mender, slot, start, seal_key, recovered })
 }
 
 impl RocksStore {
     /// Whether the process before this one ended without closing the store.
     pub fn recovered(&self) -> bool {
-        self.meta.unclean
-    }
-
-    fn now(&self) -> Millis {
-        (self.clock)()
-    }
-
-    fn fail(&self, error: rocksdb::Error, mark: Mark) -> StoreError {
-        // Only a failed write of the log can leave a record there that nobody was told to rely on.
-        if error.kind() == ErrorKind::IOError
-            && let Err(error) = self.refused.note(mark)
-        {
-            log::error!("a refused commit could not be noted and may come back with a restart: {error}");
-        }
-        refuse_writes(&self.broken, &error);
-        failed(error)
-    }
-
-    fn get(&self, table: &str, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StoreError> {
-        self.db.get_pinned_cf(cf(&self.db, table)?, key).map_err(failed)
-    }
-
-    fn range(&self, table: &str, low: Vec<u8>, high: Option<Vec<u8>>, backward: bool) -> Result<Range<'_>, StoreError> {
-        Ok(Range::new(&self.db, cf(&self.db, table)?, low, high, backward))
-    }
-
-    fn history(&self, app: AppId, cid: ConvId, page: &Page) -> Result<Option<History<'_>>, StoreError> {
-        let app = self.meta.number(app)?;
-        let oldest = crate::before(self.now(), self.retention);
-        let (true, Some(places)) = (cid != ConvId::Nowhere, page.places(oldest)) else { return Ok(None) };
-        let (low, high) = key::messages(app, cid, places);
-        let backward = page.direction == Direction::Old;
-        Ok(Some(History(self.range(tables::MESSAGES, low, Some(high), backward)?)))
+        self.recovered
     }
 }
 
-/// A conversation's whole history, newest first.
-const NEWEST_FIRST: Page = Page { start: None, end: None, direction: Direction::Old, limit: usize::MAX };
-
 impl Store for RocksStore {
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        valid::check(changes)?;
-        if let Some(why) = self.broken.get() {
-            return Err(StoreError::Io(why.clone()));
-        }
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let mut batch = write::batch(&self.db, &self.meta, changes)?;
-        let mark = self.refused.next_mark();
-        batch.put_log_data(mark);
-        let mut options = WriteOptions::default();
-        options.set_sync(self.sync == Sync::Commit && write::must_sync(changes));
-        self.db.write_opt(batch, &options).map_err(|error| self.fail(error, mark))
+        self.slot.with(|store| store.commit(changes))
     }
 
     fn conversation(&self, app: AppId, cid: ConvId) -> Result<Option<Conversation>, StoreError> {
-        let key = key::conversation(self.meta.number(app)?, cid);
-        let value = self.get(tables::CONVERSATIONS, &key)?;
-        value.map(|value| readable(codec::read_conversation(cid, &value), || format!("conversation {cid}"))).transpose()
+        self.slot.with(|store| store.conversation(app, cid))
     }
 
     fn unique(&self, app: AppId, unique_id: [u8; 16]) -> Result<Option<ConvId>, StoreError> {
-        let key = key::unique(self.meta.number(app)?, unique_id);
-        let value = self.get(tables::UNIQUE, &key)?;
-        value.map(|value| readable(codec::read_conv_id(&value), || "a unique id".into())).transpose()
+        self.slot.with(|store| store.unique(app, unique_id))
     }
 
     fn conversations_of(&self, app: AppId, client: &str, limit: usize) -> Result<Vec<ConvId>, StoreError> {
-        let low = key::memberships(self.meta.number(app)?, client);
-        let mut range = self.range(tables::MEMBERS, low.clone(), key::behind(&low), false)?;
-        let next = || {
-            range.next_with(|key, _| {
-                let cid = key.strip_prefix(&low[..]).and_then(ConvId::from_bytes);
-                cid.ok_or_else(|| damaged("members", "a key without a conversation"))
-            })
-        };
-        std::iter::from_fn(next).take(limit).collect()
+        self.slot.with(|store| store.conversations_of(app, client, limit))
     }
 
     fn scan(&self, app: AppId, after: Option<ConvId>, limit: usize) -> Result<Vec<Conversation>, StoreError> {
-        let app = self.meta.number(app)?;
-        let all = app.to_be_bytes();
-        let low = match after {
-            // Nowhere sorts behind every conversation.
-            Some(ConvId::Nowhere) => return Ok(Vec::new()),
-            Some(cid) => [&key::conversation(app, cid)[..], &[0]].concat(),
-            None => all.to_vec(),
-        };
-        let mut range = self.range(tables::CONVERSATIONS, low, key::behind(&all), false)?;
-        let next = || {
-            range.next_with(|key, value| {
-                let cid = key::app_of(key).and_then(|(_, cid)| ConvId::from_bytes(cid));
-                let cid = cid.ok_or_else(|| damaged("conversations", "a key that is no conversation's"))?;
-                readable(codec::read_conversation(cid, value), || format!("conversation {cid}"))
-            })
-        };
-        std::iter::from_fn(next).take(limit).collect()
+        self.slot.with(|store| store.scan(app, after, limit))
     }
 
     fn page(&self, app: AppId, cid: ConvId, page: &Page) -> Result<Vec<Stored>, StoreError> {
-        let Some(history) = self.history(app, cid, page)? else { return Ok(Vec::new()) };
-        let mut messages = history.take(page.limit).collect::<Result<Vec<_>, _>>()?;
-        if page.direction == Direction::Old {
-            messages.reverse();
-        }
-        Ok(messages)
+        self.slot.with(|store| store.page(app, cid, page))
     }
 
     fn last(&self, app: AppId, cid: ConvId) -> Result<Option<Stored>, StoreError> {
-        self.history(app, cid, &NEWEST_FIRST)?.and_then(|mut history| history.next()).transpose()
+        self.slot.with(|store| store.last(app, cid))
     }
 
     fn resent(
@@ -241,35 +123,15 @@ impl Store for RocksStore {
         client: &str,
         dedupe: &str,
     ) -> Result<Option<(MessageId, Millis)>, StoreError> {
-        let key = key::dedupe(self.meta.number(app)?, cid, client, dedupe);
-        let Some(value) = self.get(tables::SENT, &key)? else { return Ok(None) };
-        let sent = readable(codec::read_sent(&value), || format!("a sent message of conversation {cid}"))?;
-        Ok(Some(sent).filter(|(_, at)| *at >= crate::before(self.now(), self.dedupe_window)))
+        self.slot.with(|store| store.resent(app, cid, client, dedupe))
     }
 
     fn marks(&self, app: AppId, cid: ConvId, client: &str) -> Result<Marks, StoreError> {
-        let key = key::marks(self.meta.number(app)?, cid, client);
-        match self.get(tables::MARKS, &key)? {
-            Some(value) => readable(codec::read_marks(&value), || format!("marks of conversation {cid}")),
-            None => Ok(Marks::default()),
-        }
+        self.slot.with(|store| store.marks(app, cid, client))
     }
 
     fn all_marks(&self, app: AppId, cid: ConvId) -> Result<Vec<(ClientId, Marks)>, StoreError> {
-        let low = key::conversation(self.meta.number(app)?, cid);
-        if cid == ConvId::Nowhere {
-            return Ok(Vec::new());
-        }
-        let mut range = self.range(tables::MARKS, low.clone(), key::behind(&low), false)?;
-        let next = || {
-            range.next_with(|key, value| {
-                let client = key.strip_prefix(&low[..]).and_then(|client| std::str::from_utf8(client).ok());
-                let client = client.ok_or_else(|| damaged("marks", "a key without a client"))?;
-                let marks = readable(codec::read_marks(value), || format!("marks of conversation {cid}"))?;
-                Ok((ClientId::from(client), marks))
-            })
-        };
-        std::iter::from_fn(next).collect()
+        self.slot.with(|store| store.all_marks(app, cid))
     }
 
     fn unread(
@@ -280,93 +142,27 @@ impl Store for RocksStore {
         after: Millis,
         cap: usize,
     ) -> Result<UnreadCount, StoreError> {
-        match self.history(app, cid, &NEWEST_FIRST)? {
-            Some(history) => unread::count(history, client, after, cap),
-            None => Ok(UnreadCount::default()),
-        }
+        self.slot.with(|store| store.unread(app, cid, client, after, cap))
     }
 
     fn nonces(&self) -> Result<Vec<(AppId, Box<str>, Millis)>, StoreError> {
-        let now = self.now();
-        let mut range = self.range(tables::NONCES, Vec::new(), None, false)?;
-        let next = || {
-            range.next_with(|key, value| {
-                let (app, nonce) = key::app_of(key).ok_or_else(|| damaged("nonces", "a key without an app"))?;
-                let nonce = std::str::from_utf8(nonce).map_err(|_| damaged("nonces", "a nonce that is no text"))?;
-                let until = readable(codec::read_time(value), || "nonces".into())?;
-                Ok(self.meta.app(app).filter(|_| until > now).map(|app| (app, nonce.into(), until)))
-            })
-        };
-        std::iter::from_fn(next).filter_map(Result::transpose).collect()
+        self.slot.with(Store::nonces)
     }
 
     fn revoked(&self) -> Result<Vec<([u8; 16], Millis)>, StoreError> {
-        let now = self.now();
-        let mut range = self.range(tables::REVOKED, Vec::new(), None, false)?;
-        let next = || {
-            range.next_with(|key, value| {
-                let token = <[u8; 16]>::try_from(key).map_err(|_| damaged("revoked", "a key that is no token's"))?;
-                let until = readable(codec::read_time(value), || "revoked".into())?;
-                Ok((until > now).then_some((token, until)))
-            })
-        };
-        std::iter::from_fn(next).filter_map(Result::transpose).collect()
+        self.slot.with(Store::revoked)
     }
 
+    // What message ids and tokens of this process are made with stays, however often the database is opened again.
     fn start(&self) -> u32 {
-        self.meta.start
+        self.start
     }
 
     fn seal_key(&self) -> [u8; 32] {
-        self.meta.seal_key
+        self.seal_key
     }
 
     fn trouble(&self) -> Option<String> {
-        if let Some(why) = self.broken.get() {
-            return Some(format!("writes are refused until a restart: {why}"));
-        }
-        if let Ok(Some(errors @ 1..)) = self.db.property_int_value("rocksdb.background-errors") {
-            return Some(format!("RocksDB failed {errors} time(s) in the background; its LOG file says why"));
-        }
-        let disk = rustix::fs::statvfs(self.folder.path()).ok()?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        (free < LOW_SPACE).then(|| format!("only {} MiB are free on the data folder's disk", free >> 20))
+        self.slot.trouble()
     }
-}
-
-impl Drop for RocksStore {
-    fn drop(&mut self) {
-        self.syncer = None;
-        // A store that failed is left as it is: the next start looks at its log.
-        if self.broken.get().is_none()
-            && let Err(error) = Meta::end(&self.db)
-        {
-            log::error!("the store could not be closed in order; the next start recovers it: {error}");
-        }
-    }
-}
-
-fn refuse_writes(broken: &OnceLock<String>, error: &rocksdb::Error) {
-    if broken.set(error.to_string()).is_ok() {
-        log::error!("a write failed, and no more are taken until a restart: {error}");
-    }
-}
-
-fn cf<'a>(db: &'a DB, table: &str) -> Result<&'a ColumnFamily, StoreError> {
-    db.cf_handle(table).ok_or_else(|| damaged(table, "the table is gone"))
-}
-
-fn failed(error: rocksdb::Error) -> StoreError {
-    match error.kind() {
-        ErrorKind::Corruption => damaged("RocksDB's files", error.as_ref()),
-        _ => StoreError::Io(error.to_string()),
-    }
-}
-
-fn damaged(place: &str, what: &str) -> StoreError {
-    StoreError::Damaged { place: place.into(), what: what.into() }
-}
-
-fn readable<T>(read: Result<T, codec::Malformed>, place: impl FnOnce() -> String) -> Result<T, StoreError> {
-    read.map_err(|error| StoreError::Damaged { place: place(), what: error.to_string() })
 }

@@ -3,7 +3,7 @@
 //! When writing or syncing RocksDB's log fails, the caller is told so, but the record may lie whole in the page cache
 //! and in the file, and the next start would replay it. So each commit carries a number that nobody can guess (log data:
 //! it is in the log and nowhere else). The numbers of failed ones are written over a file that was laid out at the
-//! start, which works on a full disk too; the next start cuts the log before the record that holds one. Nothing that was
+//! start, which works on a full disk too; whoever opens the database next cuts the log before the record that holds one. Nothing that was
 //! acknowledged lies behind it: after the first failure the store takes no more, and a record of several senders fails
 //! as a whole.
 
@@ -11,8 +11,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 const MARK: usize = 24;
 /// More commits than this cannot be in flight at the moment of the first failure.
@@ -25,7 +25,7 @@ pub(super) struct Refused {
     file: File,
     random: [u8; 16],
     count: AtomicU64,
-    noted: Mutex<usize>,
+    noted: Mutex<Vec<Mark>>,
 }
 
 impl Refused {
@@ -36,7 +36,7 @@ impl Refused {
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
         file.write_all_at(&[0; MARK * MOST], 0)?;
         file.sync_all()?;
-        Ok(Refused { file, random, count: AtomicU64::new(0), noted: Mutex::new(0) })
+        Ok(Refused { file, random, count: AtomicU64::new(0), noted: Mutex::default() })
     }
 
     pub fn next_mark(&self) -> Mark {
@@ -46,26 +46,35 @@ impl Refused {
         mark
     }
 
-    /// Best effort: on a disk that takes not even this, a restart may bring the commit back, dedupe entry and all.
+    /// Best effort for the file: on a disk that takes not even this, a restart may bring the commit back, dedupe entry
+    /// and all. In memory it is noted in any case.
     pub fn note(&self, mark: Mark) -> io::Result<()> {
-        let mut noted = self.noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if *noted == MOST {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = noted.len();
+        noted.push(mark);
+        if place >= MOST {
             return Err(io::Error::other("too many commits failed at once"));
         }
-        self.file.write_all_at(&mark, (*noted * MARK) as u64)?;
-        *noted += 1;
+        self.file.write_all_at(&mark, (place * MARK) as u64)?;
         self.file.sync_data()
+    }
+
+    /// What was noted since `begin`.
+    pub fn noted(&self) -> Vec<Mark> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Cuts what `note` noted from the logs of a database that is not open. How many logs were cut.
-pub(super) fn cut(noted: &Path, rocks: &Path) -> io::Result<usize> {
+/// Cuts what was noted, in the file `noted` and `also`, from the logs of a database that is not open. How many logs were
+/// cut.
+pub(super) fn cut(noted: &Path, also: &[Mark], rocks: &Path) -> io::Result<usize> {
     let noted = match fs::read(noted) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error),
     };
-    let marks: Vec<&[u8]> = noted.chunks_exact(MARK).filter(|mark| mark.iter().any(|byte| *byte != 0)).collect();
+    let in_file = noted.chunks_exact(MARK).filter(|mark| mark.iter().any(|byte| *byte != 0));
+    let marks: Vec<&[u8]> = in_file.chain(also.iter().map(|mark| &mark[..])).collect();
     if marks.is_empty() || !rocks.is_dir() {
         return Ok(0);
     }
@@ -157,7 +166,7 @@ mod tests {
             store.leave_unclean();
 
             let store = open(folder.path());
-            assert!(store.recovered());
+            assert!(store.meta.unclean);
             assert_eq!(times(&store), [1, 2]);
             append(&store, 5, 10);
             store.leave_unclean();

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use tidegate_domain::command::{Body, Mentions};
+use tidegate_domain::command::{Body, Direction, Mentions};
 use tidegate_domain::conversation::{Conversation, Kind, Member};
 
+use super::opened::NEWEST_FIRST;
 use super::*;
 
 const APP: AppId = AppId(0);
@@ -25,11 +26,27 @@ fn options(path: &Path, now: Arc<AtomicI64>) -> RocksOptions {
     }
 }
 
-pub(super) fn open(path: &Path) -> RocksStore {
-    super::open(options(path, Arc::default())).unwrap()
+/// An open database that nobody mends.
+pub(super) struct Alone(Opened, #[expect(dead_code, reason = "its lock goes after the database")] Folder);
+
+impl std::ops::Deref for Alone {
+    type Target = Opened;
+
+    fn deref(&self) -> &Opened {
+        &self.0
+    }
 }
 
-pub(super) fn append(store: &RocksStore, at: Millis, size: usize) {
+fn open_with(options: RocksOptions) -> Alone {
+    let mut folder = Folder::enter(&options.path).unwrap();
+    Alone(Opened::open(&options, &mut folder, &[]).unwrap(), folder)
+}
+
+pub(super) fn open(path: &Path) -> Alone {
+    open_with(options(path, Arc::default()))
+}
+
+pub(super) fn append(store: &Opened, at: Millis, size: usize) {
     let message = Stored {
         mid: MessageId([1; 16]),
         from: "ann".into(),
@@ -43,12 +60,12 @@ pub(super) fn append(store: &RocksStore, at: Millis, size: usize) {
     store.commit(&[Change::Message { app: APP, cid: CID, message, dedupe }]).unwrap();
 }
 
-pub(super) fn times(store: &RocksStore) -> Vec<Millis> {
+pub(super) fn times(store: &Opened) -> Vec<Millis> {
     let everything = Page { direction: Direction::New, ..NEWEST_FIRST };
     store.page(APP, CID, &everything).unwrap().iter().map(|message| message.at).collect()
 }
 
-impl RocksStore {
+impl Alone {
     /// As a store that failed: no word of a clean end.
     pub(super) fn leave_unclean(self) {
         self.broken.set("left by a test".into()).unwrap();
@@ -79,7 +96,7 @@ impl RocksStore {
 #[test]
 fn what_expired_leaves_the_disk() {
     let (folder, now) = (tempfile::tempdir().unwrap(), Arc::new(AtomicI64::new(0)));
-    let store = super::open(options(folder.path(), now.clone())).unwrap();
+    let store = open_with(options(folder.path(), now.clone()));
     append(&store, 10, 10);
     append(&store, 2_000, 10);
     let temporary = |n: u8, expires| {
@@ -101,7 +118,7 @@ fn what_expired_leaves_the_disk() {
     let day = 24 * 60 * 60 * 1_000;
     let nonce = |nonce: &str, until| Change::Nonce { app: APP, nonce: nonce.into(), until };
     store.commit(&[temporary(1, Some(5)), temporary(2, Some(3 * day)), nonce("a", 5), nonce("b", 3 * day)]).unwrap();
-    let counts = |store: &RocksStore| {
+    let counts = |store: &Alone| {
         [tables::MESSAGES, tables::SENT, tables::CONVERSATIONS, tables::MEMBERS, tables::NONCES]
             .map(|table| store.entries(table))
     };
