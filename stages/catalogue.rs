@@ -55,7 +55,7 @@ pub fn modules(world: &Arc<World>) -> Modules<Event> {
         match name {
             "decode" => Arc::new(decode::Decode(world)),
             "authenticate" => Arc::new(authenticate::Authenticate(world)),
-            "route" => Arc::new(route::Route(world)),
+            "route" => Arc::new(route::Route::new(world)),
             "read" => Arc::new(read::Read(world)),
             "persist" => Arc::new(persist::Persist::new(world)),
             "fan_out" => Arc::new(fan_out::FanOut(world)),

@@ -1,7 +1,8 @@
 //! What flows through the pipeline: one enum, small to move, each variant made for one stage.
 //!
-//! Plain data: ids and shared bytes. The two exceptions are guards: `Held` gives a connection its share of commands in
-//! flight back when it is dropped, and a `Ticket` answers an event that waits.
+//! Plain data: ids and shared bytes. The exceptions are guards: `Held` gives a connection its share of commands in flight
+//! back when it is dropped, `Busy` does that for a session, a `Ticket` answers an event that waits, and by `First` others
+//! wait with it.
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use tidegate_protocol::FailureForm;
 
 use crate::mail::{Class, Mail, Recipient};
 use crate::shared::busy::Busy;
+use crate::shared::twins::First;
 use std::sync::Arc;
 
 /// Whatever is to be dropped when a command is done.
@@ -41,6 +43,8 @@ pub enum Event {
     Told(Box<Told>),
     /// To push.
     Push(Box<Notification>),
+    /// Stays in hook or push until a call that was made there is over, in place of what it was made for.
+    Calling(Option<Journey>),
     /// To the reactors.
     Mail(Mail),
 }
@@ -168,6 +172,8 @@ pub struct Checked {
     pub conversation: Arc<Conversation>,
     /// The hook has been asked; until then it is only looked up whether the message was sent before.
     pub is_asked: bool,
+    /// Others with its `dt` wait for what it hears.
+    pub first: Option<First>,
 }
 
 /// A message that is sent when its session's connection is lost without a close (wire.md 3.8.4).
@@ -446,6 +452,7 @@ impl tidegate_engine::Event for Event {
             Event::Write(write) => write.ask.journey.as_ref(),
             Event::Delivery(delivery) => delivery.journey.as_ref(),
             Event::Told(told) => told.journey.as_ref(),
+            Event::Calling(journey) => journey.as_ref(),
             _ => None,
         }
     }

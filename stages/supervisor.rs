@@ -33,7 +33,7 @@ impl Supervisor<Event> for Watch {
             Event::Task(task) if matches!(task.what, Work::Snapshot(_)) => self.lift(&task.ask),
             Event::Task(_) | Event::Write(_) | Event::Asked(_) => self.refuse(whom, why),
             Event::Told(_) | Event::Push(_) => log::debug!("word to the app's server was dropped: {why:?}"),
-            Event::Arrived(_) | Event::Delivery(_) | Event::Mail(_) => {}
+            Event::Arrived(_) | Event::Delivery(_) | Event::Calling(_) | Event::Mail(_) => {}
         }
     }
 

@@ -14,6 +14,7 @@ use tidegate_engine::{Batch, Item, Module, Output, OutputKind, Stage};
 
 use crate::event::{Answer, Event, Question, Told};
 use crate::shared::World;
+use crate::shared::delivery::among;
 use crate::shared::world::key_of;
 
 const PUSH: usize = 0;
@@ -73,8 +74,8 @@ impl Worker {
         let is_kept = !told.sent.command.transient && !told.sent.command.will;
         let pushes = is_kept && told.sent.conversation.kind != Kind::Room;
         if pushes && !told.offline.is_empty() && batch.is_bound(PUSH) {
-            let ask = receivers_offline(&told);
-            let ticket = batch.overlap(Event::Told(Box::new(told)), CALL_TIME);
+            let ticket = batch.overlap(Event::Calling(told.journey.clone()), CALL_TIME);
+            let ask = receivers_offline(told);
             let done = move |notification: Option<Notification>| {
                 ticket.resume(Answer::Notification(notification.map(Box::new)));
             };
@@ -85,14 +86,15 @@ impl Worker {
 
 fn message_sent(told: &Told, ip: Option<Box<str>>) -> MessageSent {
     let sent = &told.sent;
+    let (to, offline) = (sent.to.as_deref().map(among), among(&told.offline));
     let receivers = sent.conversation.members.iter().map(|member| &member.client).filter(|c| **c != sent.from);
-    let chosen = receivers.filter(|client| sent.to.as_ref().is_none_or(|to| to.contains(client)));
+    let chosen = receivers.filter(|client| to.as_ref().is_none_or(|to| to.contains(client)));
     MessageSent {
         app: told.app,
         cid: sent.conversation.id,
         mid: sent.mid,
         from: sent.from.clone(),
-        online: chosen.filter(|client| !told.offline.contains(client)).cloned().collect(),
+        online: chosen.filter(|client| !offline.contains(client)).cloned().collect(),
         offline: told.offline.clone(),
         transient: sent.command.transient,
         body: sent.command.body.clone(),
@@ -102,21 +104,24 @@ fn message_sent(told: &Told, ip: Option<Box<str>>) -> MessageSent {
     }
 }
 
-fn receivers_offline(told: &Told) -> ReceiversOffline {
-    let (sent, mentions) = (&told.sent, &told.sent.command.mentions);
-    let muted = |client: &&ClientId| sent.conversation.muted.contains(client);
-    let mentioned = |client: &&ClientId| !mentions.all && mentions.includes(client);
+fn receivers_offline(told: Told) -> ReceiversOffline {
+    let Told { app, sent, offline, .. } = told;
+    let mentions = &sent.command.mentions;
+    let of_offline = |clients: &[ClientId]| {
+        let clients = among(clients);
+        offline.iter().filter(|client| clients.contains(client)).cloned().collect()
+    };
     ReceiversOffline {
-        app: told.app,
+        app,
         cid: sent.conversation.id,
         mid: sent.mid,
         from: sent.from.clone(),
         body: sent.command.body.clone(),
         at: sent.at,
-        muted: told.offline.iter().filter(muted).cloned().collect(),
+        muted: of_offline(&sent.conversation.muted),
         mention_all: mentions.all,
-        mentioned_offline: told.offline.iter().filter(mentioned).cloned().collect(),
+        mentioned_offline: if mentions.all { Vec::new() } else { of_offline(&mentions.clients) },
         push_data: sent.command.push_data.clone(),
-        offline: told.offline.clone(),
+        offline,
     }
 }

@@ -47,7 +47,7 @@ impl Stage<Event> for Worker {
                 if !self.0.notifier.serves(notification.app) {
                     continue;
                 }
-                let ticket = batch.overlap(Event::Push(notification.clone()), CALL_TIME);
+                let ticket = batch.overlap(Event::Calling(None), CALL_TIME);
                 let mid = notification.mid;
                 let now = self.0.now();
                 self.0.traces.note(|| Step::new(now, "pushed", "push").message(mid).to(notification.to.iter()));

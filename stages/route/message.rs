@@ -17,6 +17,7 @@ use super::{BEFORE, LOOKUP, TRANSIENT, Worker};
 use crate::event::{self, Ask, Checked, Event, Operation, Question, Reading, Task, Work};
 use crate::shared::delivery::{self, Accepted};
 use crate::shared::traces::Step;
+use crate::shared::twins::{Outcome, Place};
 
 /// Above any webhook's own time-out: the hook stage answers in time, this is for when it cannot.
 const VERDICT_TIME: Duration = Duration::from_secs(60);
@@ -36,8 +37,8 @@ impl Worker {
         if let Err(failure) = allowed {
             return self.not_sent(&ask, failure, batch);
         }
-        let checked = Checked { send, conversation, is_asked: false };
-        if !batch.is_bound(BEFORE) || !self.0.hooks.wants(ask.app, HookEvent::MessageReceived) {
+        let checked = Checked { send, conversation, is_asked: false, first: None };
+        if !batch.is_bound(BEFORE) || !self.world.hooks.wants(ask.app, HookEvent::MessageReceived) {
             return self.accept(ask, checked, batch);
         }
         match checked.send.dedupe.clone() {
@@ -46,11 +47,23 @@ impl Worker {
         }
     }
 
-    /// Before the hook is asked: a resend shall not ask it again.
-    fn look_up(&self, ask: Ask, checked: Checked, dedupe: Box<str>, batch: &mut Batch<'_, Event>) {
+    /// Before the hook is asked: a resend shall not ask it again, nor while its first is still there.
+    fn look_up(&self, ask: Ask, mut checked: Checked, dedupe: Box<str>, batch: &mut Batch<'_, Event>) {
         let (app, cid, client) = (ask.app, checked.conversation.id, ask.client.clone());
+        let token = (app, cid, client.clone(), dedupe.clone());
+        let (is_later, time) = match self.twins.place(&token) {
+            Place::Known(verdict) => return self.conclude(ask, checked, Outcome::Judged(verdict), batch),
+            Place::Later => (true, VERDICT_TIME),
+            Place::First(first) => {
+                checked.first = Some(first);
+                (false, LOOKUP_TIME)
+            }
+        };
         let task = Event::Task(Box::new(Task { ask, what: Work::Message(Box::new(checked)) }));
-        let ticket = batch.overlap(task, LOOKUP_TIME);
+        let ticket = batch.overlap(task, time);
+        if is_later {
+            return self.twins.wait(&token, ticket);
+        }
         batch.emit(LOOKUP, Event::Reading(Box::new(Reading::Resent { app, cid, client, dedupe, ticket })));
     }
 
@@ -63,7 +76,7 @@ impl Worker {
     }
 
     fn question(&self, ask: &Ask, checked: &Checked) -> MessageReceived {
-        let ip = self.0.connections.with(ask.conn, |connection| connection.origin.ip.to_string().into());
+        let ip = self.world.connections.with(ask.conn, |connection| connection.origin.ip.to_string().into());
         MessageReceived {
             app: ask.app,
             cid: checked.conversation.id,
@@ -72,7 +85,7 @@ impl Worker {
             transient: checked.send.transient,
             body: checked.send.body.clone(),
             receipt: checked.send.receipt,
-            at: self.0.now(),
+            at: self.world.now(),
             ip,
         }
     }
@@ -80,19 +93,16 @@ impl Worker {
     /// The hook has spoken, or will not.
     pub(super) fn judged(
         &self,
-        ask: Ask,
+        mut ask: Ask,
         mut checked: Checked,
         answer: Result<event::Answer, Late>,
         batch: &mut Batch<'_, Event>,
     ) {
-        let (body, to) = match answer {
-            Ok(event::Answer::Verdict(Verdict::Pass { body, to })) => (body, to),
-            Ok(event::Answer::Resent(Some((mid, at)))) => {
-                return self.answer(&ask, &Answer::Sent { mid, at, cid: checked.conversation.id }, batch);
-            }
+        let outcome = match answer {
+            Ok(event::Answer::Verdict(verdict)) => Outcome::Judged(verdict),
+            Ok(event::Answer::Resent(Some((mid, at)))) => Outcome::Sent(mid, at),
             // Where it cannot be said, the hook is rather asked once too often: persist looks again.
             _ if !checked.is_asked => return self.ask_hook(ask, checked, batch),
-            Ok(event::Answer::Verdict(Verdict::Drop(failure))) => return self.not_sent(&ask, failure, batch),
             Ok(_) | Err(_) if self.refuses_on_failure(ask.app) => {
                 let cause = match answer {
                     Err(Late::Deadline) => "no answer in time",
@@ -100,19 +110,35 @@ impl Worker {
                     _ => "the call was lost",
                 };
                 let detail = format!("hook messageReceived failed: {cause}");
-                return self.not_sent(&ask, Failure::because(Code::MessageRejectedByApp, detail), batch);
+                Outcome::Judged(Verdict::Drop(Failure::because(Code::MessageRejectedByApp, detail)))
             }
-            Ok(_) | Err(_) => (None, None),
+            Ok(_) | Err(_) => Outcome::Judged(Verdict::Pass { body: None, to: None }),
         };
-        if let Some(body) = body {
-            checked.send.body = body;
+        if let Some(first) = checked.first.take() {
+            first.share(&outcome);
+            ask.held = Some(Box::new((ask.held.take(), first)));
         }
-        self.pass(ask, checked, to, batch);
+        self.conclude(ask, checked, outcome, batch);
+    }
+
+    fn conclude(&self, ask: Ask, mut checked: Checked, outcome: Outcome, batch: &mut Batch<'_, Event>) {
+        match outcome {
+            Outcome::Sent(mid, at) => {
+                self.answer(&ask, &Answer::Sent { mid, at, cid: checked.conversation.id }, batch);
+            }
+            Outcome::Judged(Verdict::Drop(failure)) => self.not_sent(&ask, failure, batch),
+            Outcome::Judged(Verdict::Pass { body, to }) => {
+                if let Some(body) = body {
+                    checked.send.body = body;
+                }
+                self.pass(ask, checked, to, batch);
+            }
+        }
     }
 
     fn refuses_on_failure(&self, app: AppId) -> bool {
         let asks = |hook: &&tidegate_domain::app::Webhook| hook.events.contains(&HookEvent::MessageReceived);
-        self.0.apps.get(app).webhooks.iter().filter(asks).any(|hook| hook.on_failure == OnFailure::Refuse)
+        self.world.apps.get(app).webhooks.iter().filter(asks).any(|hook| hook.on_failure == OnFailure::Refuse)
     }
 
     pub(super) fn accept(&self, ask: Ask, checked: Checked, batch: &mut Batch<'_, Event>) {
@@ -121,18 +147,18 @@ impl Worker {
 
     fn pass(&self, ask: Ask, checked: Checked, to: Option<Vec<ClientId>>, batch: &mut Batch<'_, Event>) {
         let Checked { send, conversation, .. } = checked;
-        let now = self.0.now();
-        self.0.traces.note(|| Step::new(now, "admitted", "route").conn(ask.conn).client(&ask.client));
+        let now = self.world.now();
+        self.world.traces.note(|| Step::new(now, "admitted", "route").conn(ask.conn).client(&ask.client));
         if send.will {
             return self.keep_will(&ask, send, to, batch);
         }
         if !send.transient {
             return self.write(ask, Operation::Append { send, to }, batch);
         }
-        let at = self.0.now();
-        let mid = self.0.message_id(at);
+        let at = self.world.now();
+        let mid = self.world.message_id(at);
         if let Some(journey) = &ask.journey {
-            self.0.journeys.name(mid, journey);
+            self.world.journeys.name(mid, journey);
         }
         self.answer(&ask, &Answer::Sent { mid, at, cid: conversation.id }, batch);
         let delivery = delivery::of_message(&ask, Accepted { conversation, send, mid, at, to }, at);

@@ -20,6 +20,7 @@ use tidegate_engine::{Batch, Item, Late, Module, Output, OutputKind, Stage};
 
 use crate::event::{Ask, Event, Operation, Reading, Task, Work, Write};
 use crate::shared::traces::Step;
+use crate::shared::twins::Twins;
 use crate::shared::world::key_of;
 use crate::shared::{World, reply};
 
@@ -41,7 +42,16 @@ pub(crate) const OUTPUTS: &[Output] = &[
 /// How long a command waits for a conversation that is not in the cache.
 const LOAD_TIME: Duration = Duration::from_secs(5);
 
-pub struct Route(pub Arc<World>);
+pub struct Route {
+    world: Arc<World>,
+    twins: Arc<Twins>,
+}
+
+impl Route {
+    pub fn new(world: Arc<World>) -> Self {
+        Route { world, twins: Arc::default() }
+    }
+}
 
 impl Module<Event> for Route {
     fn outputs(&self) -> &'static [Output] {
@@ -56,7 +66,7 @@ impl Module<Event> for Route {
     }
 
     fn worker(&self) -> Box<dyn Stage<Event>> {
-        Box::new(Worker(self.0.clone()))
+        Box::new(Worker { world: self.world.clone(), twins: self.twins.clone() })
     }
 }
 
@@ -98,7 +108,10 @@ fn conversation_of(command: &Command) -> Option<ConvId> {
     }
 }
 
-struct Worker(Arc<World>);
+struct Worker {
+    world: Arc<World>,
+    twins: Arc<Twins>,
+}
 
 impl Stage<Event> for Worker {
     fn run(&mut self, batch: &mut Batch<'_, Event>) {
@@ -127,7 +140,7 @@ impl Worker {
             Work::Command(command) => match conversation_of(&command) {
                 None => self.without_conversation(ask, command, batch),
                 Some(ConvId::Nowhere) => self.refuse(&ask, &command, not_found(&command), batch),
-                Some(cid) => match self.0.views.get(ask.app, cid) {
+                Some(cid) => match self.world.views.get(ask.app, cid) {
                     Some(conversation) => self.act(ask, command, conversation, batch),
                     None => self.load(ask, Work::Command(command), cid, batch),
                 },
@@ -206,13 +219,13 @@ impl Worker {
                 self.write(ask, Operation::Remove { cid: change.cid, members: change.members }, batch);
             }
             Command::Update { cid, attr } => {
-                let is_joined = self.0.rooms.contains(app, cid, &ask.client);
+                let is_joined = self.world.rooms.contains(app, cid, &ask.client);
                 self.write(ask, Operation::Update { cid, attr, is_joined }, batch);
             }
             Command::Mute { cid, on } => self.write(ask, Operation::Mute { cid, on }, batch),
             Command::Count { cid } => {
                 let count = match conversation.kind {
-                    Kind::Room => self.0.rooms.count(app, cid),
+                    Kind::Room => self.world.rooms.count(app, cid),
                     _ => conversation.members.len(),
                 };
                 self.answer(&ask, &Answer::Count { cid, count: count as i32 }, batch);
@@ -242,7 +255,7 @@ impl Worker {
     }
 
     fn answer(&self, ask: &Ask, answer: &Answer, batch: &mut Batch<'_, Event>) {
-        if let Some(event) = reply::answer(ask, self.0.now(), answer) {
+        if let Some(event) = reply::answer(ask, self.world.now(), answer) {
             batch.emit(NET, event);
         }
     }
@@ -255,9 +268,9 @@ impl Worker {
     }
 
     fn not_sent(&self, ask: &Ask, failure: Failure, batch: &mut Batch<'_, Event>) {
-        let at = self.0.now();
-        let (mid, code) = (self.0.message_id(at), failure.code.number());
-        self.0
+        let at = self.world.now();
+        let (mid, code) = (self.world.message_id(at), failure.code.number());
+        self.world
             .traces
             .note(|| Step::new(at, "refused", "route").conn(ask.conn).client(&ask.client).message(mid).code(code));
         self.answer(ask, &Answer::NotSent { failure, mid, at }, batch);

@@ -16,11 +16,11 @@ const MOST_MEMBERS_SHOWN: usize = 50;
 
 impl Worker {
     pub(super) fn join(&self, ask: Ask, change: Change, room: &Conversation, batch: &mut Batch<'_, Event>) {
-        let moved = match room.clone().add(&ask.client, &change.members, self.0.now()) {
+        let moved = match room.clone().add(&ask.client, &change.members, self.world.now()) {
             Ok(moved) => moved,
             Err(failure) => return self.answer(&ask, &Answer::Failed(failure), batch),
         };
-        let Some(mail) = self.0.enter_room(ask.app, room.id, &ask.session()) else {
+        let Some(mail) = self.world.enter_room(ask.app, room.id, &ask.session()) else {
             return self.answer(&ask, &Answer::Failed(Code::SessionRequired.into()), batch);
         };
         let changed = Changed { cid: room.id, allowed: moved.allowed, failed: moved.failed, updated: moved.updated };
@@ -29,12 +29,12 @@ impl Worker {
     }
 
     pub(super) fn leave(&self, ask: Ask, change: Change, room: &Conversation, batch: &mut Batch<'_, Event>) {
-        let moved = match room.clone().remove(&ask.client, &change.members, self.0.now()) {
+        let moved = match room.clone().remove(&ask.client, &change.members, self.world.now()) {
             Ok(moved) => moved,
             Err(failure) => return self.answer(&ask, &Answer::Failed(failure), batch),
         };
         let session = ask.session();
-        let left = self.0.rooms.leave(ask.app, room.id, &session);
+        let left = self.world.rooms.leave(ask.app, room.id, &session);
         let changed = Changed { cid: room.id, allowed: moved.allowed, failed: moved.failed, updated: moved.updated };
         self.answer(&ask, &Answer::Removed(changed), batch);
         if let Some(left) = left {
@@ -56,7 +56,7 @@ impl Worker {
         }
         let asked = limit.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
         let most = asked.unwrap_or(MOST_MEMBERS_SHOWN).min(MOST_MEMBERS_SHOWN);
-        let members = self.0.rooms.some(ask.app, cid, most);
+        let members = self.world.rooms.some(ask.app, cid, most);
         self.answer(ask, &Answer::Members { cid, members }, batch);
     }
 }

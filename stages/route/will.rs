@@ -25,12 +25,12 @@ impl Worker {
         to: Option<Vec<ClientId>>,
         batch: &mut Batch<'_, Event>,
     ) {
-        let at = self.0.now();
-        let (mid, cid) = (self.0.message_id(at), send.cid);
+        let at = self.world.now();
+        let (mid, cid) = (self.world.message_id(at), send.cid);
         // The frame that it came in may be much larger.
         send.body.own();
         let will = Box::new(Will { send, to, mid });
-        match self.0.connections.keep_will(ask, will) {
+        match self.world.connections.keep_will(ask, will) {
             Ok(()) => self.answer(ask, &Answer::Sent { mid, at, cid }, batch),
             Err(failure) => self.not_sent(ask, failure, batch),
         }
@@ -47,24 +47,24 @@ impl Worker {
         if let Err(failure) = conversation.may_send(&ask.client) {
             return self.will_is_void(ask, &will, failure.code.number());
         }
-        let at = self.0.now();
+        let at = self.world.now();
         let Will { send, to, mid } = will;
-        self.0.traces.note(|| Step::new(at, "admitted", "route").conn(ask.conn).client(&ask.client).message(mid));
+        self.world.traces.note(|| Step::new(at, "admitted", "route").conn(ask.conn).client(&ask.client).message(mid));
         let delivery = delivery::of_message(ask, Accepted { conversation, send, mid, at, to }, at);
         batch.emit(TRANSIENT, Event::Delivery(Box::new(delivery)));
     }
 
     /// Nobody is there to be told, but who looks for it finds why.
     pub(super) fn will_is_void(&self, ask: &Ask, will: &Will, code: i32) {
-        let now = self.0.now();
-        self.0.traces.note(|| {
+        let now = self.world.now();
+        self.world.traces.note(|| {
             Step::new(now, "refused", "route").conn(ask.conn).client(&ask.client).message(will.mid).code(code)
         });
     }
 
     pub(super) fn will(&self, ask: Ask, will: Box<Will>, batch: &mut Batch<'_, Event>) {
         let cid: ConvId = will.send.cid;
-        match self.0.views.get(ask.app, cid) {
+        match self.world.views.get(ask.app, cid) {
             Some(conversation) => self.send_will(&ask, *will, conversation, batch),
             None => self.load(ask, crate::event::Work::Will(will), cid, batch),
         }

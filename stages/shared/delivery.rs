@@ -1,7 +1,9 @@
 //! A message as it goes to fan-out: the same for transient ones, which route sends on, and for committed ones.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use tidegate_domain::command::{Priority, Send as SendCommand};
 use tidegate_domain::conversation::{Conversation, Kind};
 use tidegate_domain::ids::{ClientId, MessageId, Millis};
@@ -39,15 +41,12 @@ pub fn of_message(ask: &Ask, accepted: Accepted, now: Millis) -> Delivery {
         (Kind::Room, _) => Audience::Room { except: Some(ask.client.clone()) },
         (_, None) => Audience::Members(conversation.clone()),
         // The sender's other sessions keep their copy; who is no member gets nothing (http.md 3.2).
-        (_, Some(chosen)) => Audience::Clients(
-            conversation
-                .members
-                .iter()
-                .map(|member| &member.client)
-                .filter(|client| **client == ask.client || chosen.contains(client))
-                .cloned()
-                .collect(),
-        ),
+        (_, Some(chosen)) => {
+            let chosen = among(chosen);
+            let members = conversation.members.iter().map(|member| &member.client);
+            let to = members.filter(|client| **client == ask.client || chosen.contains(client));
+            Audience::Clients(to.cloned().collect())
+        }
     };
     Delivery {
         app: ask.app,
@@ -73,6 +72,11 @@ pub fn of_message(ask: &Ask, accepted: Accepted, now: Millis) -> Delivery {
             to,
         })),
     }
+}
+
+/// To look clients up in, however many they are.
+pub fn among(clients: &[ClientId]) -> HashSet<&ClientId, RandomState> {
+    clients.iter().collect()
 }
 
 fn class_of(conversation: &Conversation, send: &SendCommand) -> Class {

@@ -12,6 +12,7 @@ pub mod rooms;
 pub mod sessions;
 pub mod tokens;
 pub mod traces;
+pub mod twins;
 pub mod views;
 pub mod wills;
 pub mod world;
