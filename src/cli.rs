@@ -8,9 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_config::{Config, Format, ModuleCatalogue, ModuleEntry, Tls};
 
-use crate::bench::PairsArgs;
 use crate::logging::LogFormat;
-use crate::{bench, logging, run};
+use crate::{logging, run};
 
 /// A self-hosted realtime messaging server that LeanCloud's SDKs connect to.
 ///
@@ -59,7 +58,7 @@ enum Command {
     App(AppCommand),
     /// Load a running server and see what it does
     #[command(subcommand)]
-    Bench(BenchCommand),
+    Bench(tidegate_bench::Scenario),
 }
 
 #[derive(Debug, Args)]
@@ -76,12 +75,6 @@ pub struct RunArgs {
 enum AppCommand {
     /// Print a fresh [[app]] table, with keys that nobody has seen
     New,
-}
-
-#[derive(Debug, Subcommand)]
-enum BenchCommand {
-    /// Durable one-to-one messages: every sender keeps some outstanding until they are acknowledged
-    Pairs(PairsArgs),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -110,7 +103,7 @@ pub fn main() -> u8 {
         Command::Check { file } => check(file),
         Command::Graph { file, format } => graph(file, format),
         Command::App(AppCommand::New) => app_new(),
-        Command::Bench(BenchCommand::Pairs(args)) => bench::pairs(&args),
+        Command::Bench(scenario) => tidegate_bench::run(&scenario).map_err(Stop::because),
     };
     match result {
         Ok(()) => 0,

@@ -1,7 +1,6 @@
 //! The `tidegate` program: reads the command line and hands over. Everything else is in the modules named here.
 
 mod admin;
-mod bench;
 mod bridge;
 mod certificate;
 mod cli;

@@ -200,30 +200,6 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
-fn a_load_shows_what_the_server_does() {
-    let server = Server::start();
-    for (transport, address) in [("tcp", server.tcp()), ("ws", server.http())] {
-        let address = address.to_string();
-        let output = run(&[
-            "bench",
-            "pairs",
-            "--server",
-            &address,
-            "--pairs",
-            "4",
-            "--outstanding",
-            "4",
-            "--seconds",
-            "1",
-            "--transport",
-            transport,
-        ]);
-        assert_eq!(code(&output), 0, "{output:?}");
-        assert!(out(&output).contains("p99"), "{}", out(&output));
-    }
-}
-
-#[test]
 fn a_log_may_be_for_machines() {
     let (folder, path) = file(&listen("127.0.0.1:0"));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,0 +1,96 @@
+//! Groups: some members of each send, all others hear it, all in one order.
+
+use clap::Args;
+
+use crate::args::{Output, Target, Timing};
+use crate::drive::{Pace, drive, report_on};
+use crate::fleet::Fleet;
+use crate::latency::Hlog;
+use crate::probe::Probe;
+use crate::report::Report;
+use crate::traffic::Traffic;
+use crate::{Failure, floor, setup};
+
+#[derive(Debug, Args)]
+pub struct GroupsArgs {
+    /// Groups
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub groups: u32,
+    /// Members of each; the server may have a limit (500)
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    pub members: u32,
+    /// Members of each that send
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub senders: u32,
+    /// Closed loop: messages that each sender keeps unacknowledged
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub outstanding: u32,
+    /// Open loop instead: messages a second over all groups
+    #[arg(long, value_name = "R", conflicts_with = "outstanding")]
+    pub rate: Option<f64>,
+    /// Transient messages: acknowledged without the disk
+    #[arg(long)]
+    pub transient: bool,
+    #[command(flatten)]
+    pub timing: Timing,
+    #[command(flatten)]
+    pub target: Target,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+pub fn run(args: &GroupsArgs) -> Result<(), Failure> {
+    let GroupsArgs { groups, members, timing, target, output, transient, .. } = args;
+    let senders = args.senders.min(*members);
+    let probe = Probe::of(target);
+    let how = match args.rate {
+        Some(rate) => format!("{rate} messages/s offered"),
+        None => format!("{} outstanding each", args.outstanding),
+    };
+    let kind = if *transient { "transient" } else { "durable" };
+    let heading = format!(
+        "{groups} groups of {members}, {senders} senders in each, {how}, {} bytes, {kind}, over {}",
+        timing.size,
+        target.transport.name()
+    );
+    let mut report = Report::new("groups", heading);
+    setup::settings(&mut report, target, timing);
+    report.setting("groups", *groups);
+    report.setting("members", *members);
+    report.setting("senders", senders);
+    report.setting("transient", *transient);
+    match args.rate {
+        Some(rate) => report.setting("rate", rate),
+        None => report.setting("outstanding", args.outstanding),
+    }
+    let mut fleet = Fleet::new(target, groups * members)?;
+    let disk = setup::disk_floor(output, probe, !transient)?;
+    let sockets = fleet.connections() as u32;
+    let sends = (!output.no_floor).then(|| floor::fan_out(sockets, 1, timing.size)).transpose()?;
+    setup::log_in(&mut fleet)?;
+    let cids = setup::unique(&mut fleet, (0..*groups).map(|group| group * members..(group + 1) * members))?;
+    let (start, phases) = setup::one_phase(timing);
+    let hlog = Hlog::create(output.hlog.as_deref(), &["ack", "delivery"])?;
+    let mut traffic = Traffic::new(fleet.clients(), timing.size, *transient, phases, hlog);
+    for (group, cid) in (0..*groups).zip(cids) {
+        let talk = traffic.talk(group * members, *members);
+        for sender in 0..senders {
+            traffic.line(group * members + sender, cid.clone(), talk);
+        }
+    }
+    let pace = match args.rate {
+        Some(rate) => setup::at_rate(rate, start, timing),
+        None => Pace::Outstanding(args.outstanding),
+    };
+    let used = drive(&mut fleet, &mut traffic, pace, probe, start)?;
+    report_on(&mut report, &traffic, &fleet, &used);
+    let phase = &traffic.phases[0];
+    if let Some(sends) = &sends {
+        report.beside("delivered", phase.delivered as f64 / phase.seconds(), sends);
+    }
+    if let Some([rate, _]) = &disk {
+        report.beside("acknowledged", phase.acked as f64 / phase.seconds(), rate);
+    }
+    traffic.hlog.close()?;
+    report.finish(output)
+}
