@@ -92,7 +92,7 @@ impl Directory for LocalDirectory {
         // A closure that panics leaves the client as it was: poison says nothing more.
         let mut shard = self.shard(app, client).write().unwrap_or_else(PoisonError::into_inner);
         let clients = shard.entry(app).or_default();
-        let mut sessions = clients.get(client).map_or_else(Vec::new, |sessions| sessions.to_vec());
+        let mut sessions = clients.get(client).map_or_else(|| Vec::with_capacity(1), |sessions| sessions.to_vec());
         let before = sessions.len();
         change(&mut sessions);
         let after = sessions.len();

@@ -19,7 +19,6 @@ const LONGEST_NS: u64 = 600_000_000_000;
 
 /// What happened in a stage during some time.
 pub(crate) struct Recorder {
-    since: u64,
     events: u64,
     busy: u64,
     wait_sum: u64,
@@ -30,11 +29,10 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    fn new(since: u64) -> Recorder {
+    fn new() -> Recorder {
         let histogram =
             |most| Histogram::new_with_bounds(1, most, 2).expect("1 to a large number at 2 digits is valid");
         Recorder {
-            since,
             events: 0,
             busy: 0,
             wait_sum: 0,
@@ -82,8 +80,7 @@ impl Recorder {
         }
     }
 
-    fn clear(&mut self, since: u64) {
-        self.since = since;
+    fn clear(&mut self) {
         if !self.is_empty() {
             (self.events, self.busy, self.wait_sum) = (0, 0, 0);
             self.wait.reset();
@@ -102,14 +99,21 @@ pub(crate) struct StageMetrics {
 }
 
 struct Past {
-    /// Whole seconds, the oldest first, with the blocked time in each.
-    seconds: VecDeque<(Recorder, u64)>,
+    /// Whole seconds, the oldest first.
+    seconds: VecDeque<Second>,
     /// Empty, to be swapped in.
     spare: Recorder,
     since: u64,
     /// The stage's blocked time when the present second began.
     blocked: u64,
     totals: Totals,
+}
+
+struct Second {
+    since: u64,
+    blocked: u64,
+    /// Absent where nothing happened, so that an idle stage costs no memory.
+    recorder: Option<Box<Recorder>>,
 }
 
 /// The last seconds in one.
@@ -131,7 +135,7 @@ impl StageMetrics {
             recorders: Mutex::new(Vec::new()),
             past: Mutex::new(Past {
                 seconds: VecDeque::new(),
-                spare: Recorder::new(now),
+                spare: Recorder::new(),
                 since: now,
                 blocked: 0,
                 totals: Totals::default(),
@@ -142,8 +146,8 @@ impl StageMetrics {
     }
 
     /// A recorder for one worker. When the worker is gone the sampler forgets it.
-    pub fn recorder(&self, now: u64) -> Arc<Mutex<Recorder>> {
-        let recorder = Arc::new(Mutex::new(Recorder::new(now)));
+    pub fn recorder(&self) -> Arc<Mutex<Recorder>> {
+        let recorder = Arc::new(Mutex::new(Recorder::new()));
         held(&self.recorders).push(recorder.clone());
         recorder
     }
@@ -164,21 +168,31 @@ impl StageMetrics {
     pub fn rotate(&self, now: u64, blocked: u64) {
         let mut past = held(&self.past);
         let past = &mut *past;
-        let mut second = match past.seconds.len() {
-            SECONDS => past.seconds.pop_front().map_or_else(|| Recorder::new(now), |(oldest, _)| oldest),
-            _ => Recorder::new(now),
-        };
-        second.clear(past.since);
+        let oldest = if past.seconds.len() == SECONDS { past.seconds.pop_front() } else { None };
+        let mut used_again = oldest.and_then(|oldest| oldest.recorder);
+        let mut second: Option<Box<Recorder>> = None;
         held(&self.recorders).retain(|recorder| {
             let mut present = held(recorder);
-            std::mem::swap(&mut *present, &mut past.spare);
-            drop(present);
-            second.add(&past.spare);
-            past.spare.clear(now);
+            if !present.is_empty() {
+                std::mem::swap(&mut *present, &mut past.spare);
+                drop(present);
+                let second = second.get_or_insert_with(|| match used_again.take() {
+                    Some(mut old) => {
+                        old.clear();
+                        old
+                    }
+                    None => Box::new(Recorder::new()),
+                });
+                second.add(&past.spare);
+                past.spare.clear();
+            }
             Arc::strong_count(recorder) > 1
         });
-        count(&mut past.totals, &second);
-        past.seconds.push_back((second, blocked.saturating_sub(past.blocked)));
+        if let Some(second) = &second {
+            count(&mut past.totals, second);
+        }
+        let blocked_now = blocked.saturating_sub(past.blocked);
+        past.seconds.push_back(Second { since: past.since, blocked: blocked_now, recorder: second });
         past.blocked = blocked;
         past.since = now;
     }
@@ -186,7 +200,7 @@ impl StageMetrics {
     /// The last ten seconds and the present one, and everything since the start.
     pub fn report(&self, now: u64, blocked: u64) -> (Recent, Totals) {
         let past = held(&self.past);
-        let mut present = Recorder::new(past.since);
+        let mut present = Recorder::new();
         for recorder in held(&self.recorders).iter() {
             present.add(&held(recorder));
         }
@@ -197,9 +211,11 @@ impl StageMetrics {
         totals.blocked_ns = blocked;
         let mut recent_blocked = blocked.saturating_sub(past.blocked);
         let mut since = past.since;
-        for (second, blocked) in past.seconds.iter().rev() {
-            present.add(second);
-            recent_blocked += blocked;
+        for second in past.seconds.iter().rev() {
+            if let Some(recorder) = &second.recorder {
+                present.add(recorder);
+            }
+            recent_blocked += second.blocked;
             since = second.since;
         }
         let recent = Recent {
@@ -246,7 +262,7 @@ mod tests {
     #[test]
     fn the_window_slides_and_the_totals_stay() {
         let metrics = StageMetrics::new(1);
-        let recorder = metrics.recorder(1);
+        let recorder = metrics.recorder();
         let second = 1_000_000_000;
         for n in 1..=20u64 {
             held(&recorder).note(&[n * 1000, n * 1000], &[], 500, 2);
@@ -265,9 +281,24 @@ mod tests {
     }
 
     #[test]
+    fn seconds_in_which_nothing_happened_keep_nothing() {
+        let metrics = StageMetrics::new(0);
+        let recorder = metrics.recorder();
+        held(&recorder).note(&[5], &[], 1, 1);
+        (1..=3).for_each(|n| metrics.rotate(n, 0));
+        let kept = |metrics: &StageMetrics| {
+            held(&metrics.past).seconds.iter().filter(|second| second.recorder.is_some()).count()
+        };
+        assert_eq!((kept(&metrics), metrics.report(4, 0).0.events), (1, 1));
+        (4..=13).for_each(|n| metrics.rotate(n, 0));
+        assert_eq!((kept(&metrics), metrics.report(14, 0).0.events), (0, 0), "its second has passed");
+        assert_eq!(metrics.report(14, 0).1.events, 1);
+    }
+
+    #[test]
     fn a_departed_worker_is_counted_and_forgotten() {
         let metrics = StageMetrics::new(1);
-        let recorder = metrics.recorder(1);
+        let recorder = metrics.recorder();
         held(&recorder).note(&[5], &[], 1, 1);
         drop(recorder);
         metrics.rotate(2, 0);

@@ -230,10 +230,8 @@ impl<E: Event> Worker<E> {
         task.open(stage.outputs.len());
         let finished = task.taken.finished;
         if !task.taken.work.is_empty() {
-            let kit = self.kits[place].get_or_insert_with(|| Kit {
-                stage: stage.module.worker(),
-                recorder: stage.metrics.recorder(core.env.now()),
-            });
+            let kit = self.kits[place]
+                .get_or_insert_with(|| Kit { stage: stage.module.worker(), recorder: stage.metrics.recorder() });
             let mut batch = Batch { core, stage, task: &mut *task };
             let ran = catch_unwind(AssertUnwindSafe(|| {
                 kit.stage.run(&mut batch);

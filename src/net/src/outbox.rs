@@ -55,6 +55,8 @@ const COPIED: usize = 2048;
 /// Bytes that one gathering stops at.
 const GATHERED: usize = 64 << 10;
 const SLICES: usize = 32;
+/// What may stand before a payload.
+const LONGEST_PREFIX: usize = 10;
 
 #[derive(Default)]
 pub(crate) struct Outbox {
@@ -272,6 +274,7 @@ impl Entry {
     }
 
     fn write(&self, framing: Framing, out: &mut Vec<u8>) {
+        out.reserve(LONGEST_PREFIX + self.payload_len());
         self.write_prefix(framing, out);
         if framing == Framing::Base64 && self.kind != Kind::Raw {
             let mut suffix = Vec::new();

@@ -14,8 +14,9 @@ use crate::stats::{Counters, add};
 
 /// How much of an HTTP response is taken over before the socket has taken the rest.
 const HTTP_AHEAD: usize = 64 << 10;
-/// Outboxes that a reactor keeps for use again, and the entries that one of them may have room for.
-const KEPT: usize = 1024;
+/// Outboxes that a reactor keeps for use again (about as many as it writes to in a turn), and the entries that one of
+/// them may have room for.
+const KEPT: usize = 512;
 const KEPT_ENTRIES: usize = 32;
 /// A buffer that a large reply made larger than this is not kept.
 const SCRATCH: usize = 256 << 10;

@@ -44,6 +44,7 @@ const MESSAGING: i32 = 2;
 const PEER_KEY: u8 = 4 << 3 | 2;
 
 /// Adds the recipient's `peerId` at the end of a frame, where protobuf takes it as well as anywhere.
+#[inline]
 pub fn append_peer(out: &mut Vec<u8>, peer: &str) {
     out.push(PEER_KEY);
     prost::encoding::encode_varint(peer.len() as u64, out);
@@ -51,6 +52,7 @@ pub fn append_peer(out: &mut Vec<u8>, peer: &str) {
 }
 
 /// How many bytes `append_peer` adds.
+#[inline]
 pub fn peer_len(peer: &str) -> usize {
     1 + prost::encoding::encoded_len_varint(peer.len() as u64) + peer.len()
 }

@@ -50,6 +50,7 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    #[inline]
     fn new(parts: &[u8]) -> Self {
         let mut bytes = [0; 10];
         bytes[..parts.len()].copy_from_slice(parts);
@@ -60,6 +61,7 @@ impl Prefix {
 impl Deref for Prefix {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }

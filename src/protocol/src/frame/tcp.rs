@@ -47,7 +47,16 @@ pub fn next(input: &[u8], max: usize) -> Result<Option<TcpFrame>, TcpError> {
 }
 
 /// What goes before a payload of `len` bytes.
+#[inline]
 pub fn prefix(len: usize) -> Prefix {
+    match len {
+        0..=0x7f => Prefix::new(&[len as u8]),
+        0x80..=0x3fff => Prefix::new(&[len as u8 | 0x80, (len >> 7) as u8]),
+        _ => long_prefix(len),
+    }
+}
+
+fn long_prefix(len: usize) -> Prefix {
     let mut bytes = [0; 10];
     let (mut rest, mut used) = (len as u64, 0);
     loop {
@@ -72,6 +81,8 @@ mod tests {
         assert_eq!(&prefix(127)[..], [0x7f]);
         assert_eq!(&prefix(128)[..], [0x80, 0x01]);
         assert_eq!(&prefix(300)[..], [0xac, 0x02]);
+        assert_eq!(&prefix(16_383)[..], [0xff, 0x7f]);
+        assert_eq!(&prefix(16_384)[..], [0x80, 0x80, 0x01]);
         assert_eq!(prefix(usize::MAX).len(), 10);
     }
 

@@ -4,6 +4,7 @@ use super::{LONGEST_CONTROL, Opcode};
 use crate::frame::Prefix;
 
 /// The header of a frame with `len` bytes of payload. The payload may be written from several places after it.
+#[inline]
 pub fn header(opcode: Opcode, len: usize) -> Prefix {
     let first = 0x80 | opcode as u8;
     match len {
