@@ -12,11 +12,13 @@ pub mod faults;
 pub mod http;
 pub mod load;
 pub mod power;
+pub mod raw;
 pub mod receiver;
 pub mod server;
 pub mod wire;
 
 pub use client::{Client, Refused, Sent};
+pub use raw::Raw;
 pub use receiver::{Call, Receiver, Reply};
 pub use server::{Server, Setup, tidegate};
 pub use wire::{Via, Wire};
