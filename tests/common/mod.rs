@@ -8,6 +8,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod client;
+pub mod crowd;
 pub mod faults;
 pub mod http;
 pub mod load;

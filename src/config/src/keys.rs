@@ -185,7 +185,7 @@ pub(crate) const KEYS: &[Key] = &[
         "max_frame",
         Form::Size { least: 8 * KIB, most: 16 * MIB },
         Value("\"64 KiB\""),
-        "The longest command that a client may send",
+        "The longest command that a client may send; 4 KiB until somebody has logged in on the connection",
     ),
     key(
         "net",

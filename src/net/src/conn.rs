@@ -31,6 +31,15 @@ pub(crate) const TICK: Duration = Duration::from_millis(50);
 /// How long a closed connection may take to fetch its last bytes and to answer.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// Before its first log-in a connection is a guest's, of whom there may be very many: its longest frame, the bytes of one
+/// read, its commands in flight, the bytes of replies with which it is read no further, and what TLS and the head may
+/// keep together.
+const GUEST_FRAME: usize = 4 << 10;
+pub(crate) const GUEST_READ: usize = 2 << 10;
+pub(crate) const GUEST_CREDITS: u32 = 8;
+const GUEST_REPLIES: usize = 512;
+pub(crate) const GUEST_KEPT: usize = 18 << 10;
+
 /// What a reactor lends its connections: the turn's time, its buffers, and lists of what is to be done.
 pub(crate) struct Context {
     pub(crate) shared: Arc<Shared>,
@@ -116,6 +125,8 @@ pub(crate) struct Conn {
     pub(crate) opened: bool,
     /// It has logged in or sent an `echo`.
     pub(crate) alive: bool,
+    /// Nobody has logged in on it yet.
+    pub(crate) guest: bool,
     pub(crate) closing: bool,
     /// The client has said its last: gone as soon as all is written.
     pub(crate) client_done: bool,
@@ -147,6 +158,7 @@ impl Conn {
             since: cx.tick,
             opened: false,
             alive: false,
+            guest: true,
             closing: false,
             client_done: false,
             deaf: false,
@@ -176,14 +188,42 @@ impl Conn {
             Transport::Tcp => Speaks::Tcp,
             Transport::WebSocket(subprotocol) => {
                 let base64 = subprotocol.is_text();
-                let max = cx.shared.options.max_frame;
-                let max = if base64 { max.saturating_add(2) / 3 * 4 } else { max };
+                let max = self.longest_frame(base64, cx);
                 Speaks::WebSocket { reader: Reader::new(u32::try_from(max).unwrap_or(u32::MAX)), base64 }
             }
         };
         self.opened = true;
         self.since = cx.tick;
         cx.shared.door.opened(self.id, meta);
+    }
+
+    /// The longest frame that it may send as things are, in bytes of payload.
+    pub(crate) fn longest_frame(&self, base64: bool, cx: &Context) -> usize {
+        let max = cx.shared.options.max_frame;
+        let max = if base64 { max.saturating_add(2) / 3 * 4 } else { max };
+        if self.guest { max.min(GUEST_FRAME) } else { max }
+    }
+
+    /// Replies that may wait, in bytes, until it is read no further.
+    pub(crate) fn most_replies(&self, cx: &Context) -> usize {
+        if self.guest { GUEST_REPLIES.min(cx.shared.options.outbox) } else { cx.shared.options.outbox }
+    }
+
+    /// Somebody has logged in.
+    pub(crate) fn logged_in(&mut self, peer: ClientId, cx: &mut Context) {
+        (self.alive, self.session) = (true, Some(peer));
+        if !std::mem::take(&mut self.guest) {
+            return;
+        }
+        // Its next command takes a share of the full size; what waited for a guest's may go on.
+        self.share = None;
+        cx.again.push(self.id);
+        if let Speaks::WebSocket { base64, .. } = self.speaks {
+            let max = self.longest_frame(base64, cx);
+            if let Speaks::WebSocket { reader, .. } = &mut self.speaks {
+                reader.set_max(u32::try_from(max).unwrap_or(u32::MAX));
+            }
+        }
     }
 
     /// Queues what there is, then says why and closes. Later calls change nothing.

@@ -8,8 +8,9 @@ use tidegate_protocol::frame::handshake::{self, Accepted, Head, Refused};
 
 use crate::options::Options;
 
-/// The longest request head, and the longest PROXY header.
-const LONGEST_HEAD: usize = 8 << 10;
+/// The longest request head, and the longest PROXY header. Whoever sends a head in part makes us keep it, and shall cost
+/// no more than 8 KiB altogether.
+const LONGEST_HEAD: usize = 7 << 10;
 const LONGEST_PROXY: usize = 536;
 const HEADERS: usize = 64;
 

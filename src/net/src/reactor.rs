@@ -325,7 +325,7 @@ impl Reactor {
             }
             Mail::LoggedIn { conn, peer } => {
                 if let Some(open) = table.get(conn) {
-                    (open.alive, open.session) = (true, Some(peer.clone()));
+                    open.logged_in(peer.clone(), cx);
                     self.gates.shut(conn, peer, cx.now_ns);
                 }
             }

@@ -7,11 +7,11 @@ use std::io::{ErrorKind, Read};
 use std::mem;
 
 use bytes::Bytes;
-use tidegate_protocol::frame::base64;
 use tidegate_protocol::frame::tcp::{self, TcpError};
 use tidegate_protocol::frame::websocket::{Event, into_bytes, write};
+use tidegate_protocol::frame::{base64, keep};
 
-use crate::conn::{Conn, Context, Http, Port, Speaks};
+use crate::conn::{Conn, Context, GUEST_CREDITS, GUEST_KEPT, GUEST_READ, Http, Port, Speaks};
 use crate::credit::Share;
 use crate::door::{ConnMeta, Frame, Refusal, Transport};
 use crate::http_handoff::{Chunk, HttpSender, HttpStream};
@@ -38,7 +38,8 @@ impl Conn {
             if self.dead || !self.may_read(cx) {
                 break;
             }
-            match self.socket.read(&mut raw) {
+            let most = if self.is_guest() { GUEST_READ } else { raw.len() };
+            match self.socket.read(&mut raw[..most]) {
                 Ok(0) => {
                     self.ended(cx);
                     break;
@@ -47,7 +48,7 @@ impl Conn {
                     Self::count_in(cx, n);
                     self.heard = cx.tick;
                     self.receive(&mut raw[..n], cx);
-                    if n < raw.len() && !thorough {
+                    if n < most && !thorough {
                         break;
                     }
                     if round + 1 == READS {
@@ -84,8 +85,13 @@ impl Conn {
     /// A command would be taken now.
     fn admits(&mut self, cx: &Context) -> bool {
         let waiting = self.outbox.as_ref().map_or(0, |outbox| outbox.asked());
-        self.stalled = waiting > cx.shared.options.outbox;
+        self.stalled = waiting > self.most_replies(cx);
         !self.stalled && cx.phase == phase::SERVING && self.has_credit()
+    }
+
+    /// Of HTTP there are as many connections as the HTTP side has places for.
+    fn is_guest(&self) -> bool {
+        self.guest && !matches!(self.speaks, Speaks::Http(_))
     }
 
     fn has_credit(&self) -> bool {
@@ -95,14 +101,14 @@ impl Conn {
     /// Bytes as the socket gave them.
     fn receive(&mut self, raw: &mut [u8], cx: &mut Context) {
         if matches!(&self.speaks, Speaks::Opening(opening) if !opening.decided) {
-            self.unread.extend_from_slice(raw);
+            keep(&mut self.unread, raw);
             return self.decide(cx);
         }
         let Some(tls) = &mut self.tls else { return self.consume(raw, cx) };
         let mut plain = mem::take(&mut cx.plain);
         plain.clear();
         let opened = tls.receive(raw, &mut plain);
-        let (waits, ended) = (tls.is_waiting(), tls.has_ended());
+        let (waits, ended, kept) = (tls.is_waiting(), tls.has_ended(), tls.kept());
         if waits {
             self.touch(cx);
         }
@@ -121,6 +127,8 @@ impl Conn {
             self.broken(cx);
         } else if ended && !self.dead {
             self.ended(cx);
+        } else if self.is_guest() && kept + self.unread.len() > GUEST_KEPT {
+            self.broken(cx);
         }
     }
 
@@ -166,15 +174,15 @@ impl Conn {
     fn consume(&mut self, data: &mut [u8], cx: &mut Context) {
         if self.unread.is_empty() {
             let used = self.process(data, cx);
-            self.unread.extend_from_slice(&data[used..]);
+            keep(&mut self.unread, &data[used..]);
             return;
         }
         let mut whole = mem::take(&mut self.unread);
-        whole.extend_from_slice(data);
-        let used = self.process(&mut whole, cx);
-        if used < whole.len() {
-            whole.drain(..used);
-            self.unread = whole;
+        keep(&mut whole, data);
+        match self.process(&mut whole, cx) {
+            0 => self.unread = whole,
+            // The room that the rest had taken is given back with what was used.
+            used => keep(&mut self.unread, &whole[used..]),
         }
     }
 
@@ -224,7 +232,7 @@ impl Conn {
     }
 
     fn tcp_frame(&mut self, rest: &[u8], cx: &mut Context) -> Option<usize> {
-        match tcp::next(rest, cx.shared.options.max_frame) {
+        match tcp::next(rest, self.longest_frame(false, cx)) {
             Ok(None) => None,
             Ok(Some(frame)) => {
                 self.command(Bytes::copy_from_slice(&rest[frame.payload]), cx);
@@ -303,7 +311,12 @@ impl Conn {
 
     fn share(&mut self, cx: &Context) -> &std::sync::Arc<Share> {
         let options = &cx.shared.options;
-        self.share.get_or_insert_with(|| Share::new(self.id, cx.post.clone(), options.credits, options.credit_bytes))
+        let credits = if self.guest && !matches!(self.speaks, Speaks::Http(_)) {
+            options.credits.min(GUEST_CREDITS)
+        } else {
+            options.credits
+        };
+        self.share.get_or_insert_with(|| Share::new(self.id, cx.post.clone(), credits, options.credit_bytes))
     }
 
     /// A request head on the HTTP port.

@@ -90,7 +90,7 @@ impl Conn {
                 Err(_) => return self.broken(cx),
             }
         }
-        if self.stalled && self.outbox.as_ref().is_none_or(|outbox| outbox.asked() <= cx.shared.options.outbox) {
+        if self.stalled && self.outbox.as_ref().is_none_or(|outbox| outbox.asked() <= self.most_replies(cx)) {
             self.stalled = false;
             cx.again.push(self.id);
         }

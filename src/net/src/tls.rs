@@ -9,6 +9,11 @@ use std::sync::Arc;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{Error, ServerConfig};
+use tidegate_protocol::frame::keep;
+
+/// The most that is kept of a client's part of the handshake, in bytes. We ask for no certificate, so that it is a
+/// greeting of a few hundred bytes, or of two thousand with keys for the time after.
+const LONGEST_GREETING: usize = 8 << 10;
 
 /// What one record adds to its content at most, all versions and suites that rustls has; and the content it holds.
 const RECORD_COST: usize = 5 + 16 + 16 + 16;
@@ -37,17 +42,24 @@ impl Tls {
         }
         if self.partial.is_empty() {
             let used = self.open(input, plain)?;
-            self.partial.extend_from_slice(&input[used..]);
-            return Ok(());
+            keep(&mut self.partial, &input[used..]);
+        } else {
+            let mut whole = std::mem::take(&mut self.partial);
+            keep(&mut whole, input);
+            match self.open(&mut whole, plain)? {
+                0 => self.partial = whole,
+                used => keep(&mut self.partial, &whole[used..]),
+            }
         }
-        let mut whole = std::mem::take(&mut self.partial);
-        whole.extend_from_slice(input);
-        let used = self.open(&mut whole, plain)?;
-        if used < whole.len() {
-            whole.drain(..used);
-            self.partial = whole;
+        if self.session.is_handshaking() && self.partial.len() > LONGEST_GREETING {
+            return Err(Error::General("its greeting is too long".into()));
         }
         Ok(())
+    }
+
+    /// Bytes of a record in part.
+    pub(crate) fn kept(&self) -> usize {
+        self.partial.len()
     }
 
     /// Opens the whole records at the start of `input`; returns how many bytes are done with.

@@ -135,6 +135,8 @@ fn out_of_credits_a_connection_is_not_read_until_some_come_back() {
 fn credits_are_bounded_in_bytes_and_one_command_always_fits() {
     let server = serve(Options { credit_bytes: 1000, ..Options::default() });
     let (mut client, conn) = server.tcp_client();
+    server.log_in(conn);
+    assert_eq!(client.receive(), b"welcome");
     server.door.holds.store(true, SeqCst);
     for _ in 0..3 {
         client.send(&[1; 5_000]);
@@ -151,7 +153,9 @@ fn credits_are_bounded_in_bytes_and_one_command_always_fits() {
 #[test]
 fn a_client_that_reads_no_replies_is_not_read_either() {
     let server = serve(Options { outbox: 16 << 10, ..Options::default() });
-    let (client, conn) = server.tcp_client();
+    let (mut client, conn) = server.tcp_client();
+    server.log_in(conn);
+    assert_eq!(client.receive(), b"welcome");
     let writer = std::thread::spawn({
         let mut stream = client.0.try_clone().unwrap();
         move || (0..3_000).for_each(|_| stream.write_all(&framed(&[3; 16 << 10])).unwrap())
@@ -163,7 +167,6 @@ fn a_client_that_reads_no_replies_is_not_read_either() {
         std::mem::replace(&mut last, taken()) == taken()
     });
     assert!(last < 3_000, "all were read");
-    let mut client = client;
     for _ in 0..3_000 {
         assert_eq!(client.receive().len(), 16 << 10);
     }

@@ -15,9 +15,11 @@ fn a_tcp_client_is_answered_and_its_end_is_clean() {
         client.send(word.as_bytes());
         assert_eq!(client.receive(), word.as_bytes());
     }
+    let (conn, meta) = server.door.opened(0);
+    server.log_in(conn);
+    assert_eq!(client.receive(), b"welcome");
     client.send(&[7; 60_000]);
     assert_eq!(client.receive(), [7; 60_000]);
-    let (conn, meta) = server.door.opened(0);
     assert!(is_tcp(&meta) && !meta.tls && meta.ip.is_loopback());
     drop(client);
     assert_eq!(server.door.closed(conn), Closed { code: 1000, clean: true });

@@ -83,3 +83,54 @@ fn a_panic_at_the_door_costs_one_connection() {
     assert_eq!(other.receive(), b"still here");
     server.tcp_client();
 }
+
+/// The longest frame before a log-in, and one byte more.
+const GUEST_FRAME: usize = 4 << 10;
+
+#[test]
+fn a_guest_may_say_little_at_a_time_until_it_has_logged_in() {
+    let server = serve(Options::default());
+    let mut tcp = Framed(connect(server.tcp));
+    tcp.send(&[7; GUEST_FRAME]);
+    assert_eq!(tcp.receive(), [7; GUEST_FRAME]);
+    server.log_in(server.door.opened(0).0);
+    assert_eq!(tcp.receive(), b"welcome");
+    tcp.send(&[7; 64 << 10]);
+    assert_eq!(tcp.receive(), [7; 64 << 10]);
+
+    let mut guest = Framed(connect(server.tcp));
+    guest.send(&[7; GUEST_FRAME + 1]);
+    assert_eq!(guest.try_receive(), None);
+    assert_eq!(server.door.closed(server.door.opened(1).0).code, 4109);
+
+    for (n, subprotocol) in [BINARY, BASE64].into_iter().enumerate() {
+        let mut guest = websocket(connect(server.http), subprotocol);
+        let (conn, _) = server.door.opened(2 + n);
+        _ = guest.send(binary([7; GUEST_FRAME + 1]));
+        assert_eq!(server.door.closed(conn).code, 4109);
+    }
+    let mut known = websocket(connect(server.http), BASE64);
+    server.log_in(server.door.opened(4).0);
+    known.read().unwrap();
+    let text = "AAAA".repeat((64 << 10) / 3);
+    known.send(tungstenite::Message::text(text.clone())).unwrap();
+    assert_eq!(known.read().unwrap().into_text().unwrap().as_str(), text);
+}
+
+/// A guest that asks and asks and reads nothing: a few answers wait for it, and it is read no further.
+#[test]
+fn a_guest_that_does_not_read_is_soon_not_read() {
+    let server = serve(Options::default());
+    let (client, conn) = server.tcp_client();
+    let mut stream = client.0.try_clone().unwrap();
+    stream.set_write_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+    // Once the sockets between are full, nobody takes more.
+    let frame = framed(&[3; GUEST_FRAME]);
+    let mut sent = 0;
+    while stream.write_all(&frame).is_ok() {
+        sent += 1;
+        assert!(sent < 100_000, "all was read");
+    }
+    assert!(server.door.frames(conn).len() < sent);
+    assert_eq!(server.net.stats().slow_readers, 0);
+}

@@ -171,6 +171,14 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Somebody logs in on this connection, which is told so: from then on it is no guest's.
+    pub fn log_in(&self, conn: ConnId) {
+        self.mail(Mail::LoggedIn { conn, peer: "somebody".into() });
+        self.mail(Mail::Reply { conn, frame: "welcome".into() });
+    }
+}
+
 pub fn connect(addr: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

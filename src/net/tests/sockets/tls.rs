@@ -49,13 +49,19 @@ fn client(
 fn both_ports_speak_both_versions_beside_plain() {
     let pki = pki();
     let server = serve(Options { tls: Some(pki.server.clone()), ..Options::default() });
-    for version in [&version::TLS12, &version::TLS13] {
+    for (n, version) in [&version::TLS12, &version::TLS13].into_iter().enumerate() {
         let mut tcp = Framed(client(&pki, connect(server.tcp), version));
+        tcp.send(b"hello");
+        assert_eq!(tcp.receive(), b"hello");
+        server.log_in(server.door.opened(2 * n).0);
+        assert_eq!(tcp.receive(), b"welcome");
         for word in [&b"hello"[..], &[3; 50_000], b""] {
             tcp.send(word);
             assert_eq!(tcp.receive(), word);
         }
         let mut ws = websocket(client(&pki, connect(server.http), version), BINARY);
+        server.log_in(server.door.opened(2 * n + 1).0);
+        assert_eq!(ws.read().unwrap(), binary(*b"welcome"));
         for word in [&b"hello"[..], &[3; 50_000], b""] {
             ws.send(binary(word)).unwrap();
             assert_eq!(ws.read().unwrap(), binary(word));

@@ -42,6 +42,18 @@ impl Subprotocol {
     }
 }
 
+/// Appends bytes that wait for more. What is little stays little: up to 8 KiB room grows in small steps and not by
+/// doubling, for guests who keep us waiting are many.
+pub fn keep(kept: &mut Vec<u8>, more: &[u8]) {
+    const STEP: usize = 512;
+    const LITTLE: usize = 8 << 10;
+    let needed = kept.len() + more.len();
+    if needed > kept.capacity() && needed <= LITTLE {
+        kept.reserve_exact(needed.next_multiple_of(STEP) - kept.len());
+    }
+    kept.extend_from_slice(more);
+}
+
 /// The few bytes before a frame's payload, without an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefix {
@@ -70,6 +82,18 @@ impl Deref for Prefix {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_takes_little_more_than_its_bytes() {
+        for chunk in [1, 7, 1_000, 4_095, 5_000] {
+            let mut kept = Vec::new();
+            while kept.len() < 20_000 {
+                keep(&mut kept, &vec![7; chunk]);
+                assert!(kept.len() > 8_192 || kept.capacity() < kept.len() + 512, "{} {}", kept.len(), kept.capacity());
+            }
+            assert!(kept.iter().all(|byte| *byte == 7));
+        }
+    }
 
     #[test]
     fn a_subprotocol_reads_back_from_its_exact_name_only() {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::Violation;
 use super::header::{Header, Opcode, unmask};
+use crate::frame::keep;
 
 /// The receiving half of one connection.
 #[derive(Debug)]
@@ -68,6 +69,11 @@ impl Reader {
     /// `max` bounds each frame and each message, in bytes of payload.
     pub fn new(max: u32) -> Self {
         Reader { max, assembly: None }
+    }
+
+    /// Another bound, from the next frame on: of a client that has become known, say.
+    pub fn set_max(&mut self, max: u32) {
+        self.max = max;
     }
 
     /// Whether bytes of an unfinished message are kept here.
@@ -134,7 +140,7 @@ impl Reader {
 impl Assembly {
     /// Each byte of text is looked at once, and a wrong one ends the message in the fragment that brings it.
     fn add(&mut self, payload: &[u8], last: bool) -> Result<(), Violation> {
-        self.data.extend_from_slice(payload);
+        keep(&mut self.data, payload);
         if !self.text {
             return Ok(());
         }
