@@ -6,11 +6,15 @@ mod common;
 #[allow(dead_code)]
 #[path = "../src/protocol/tests/rfc6455/cases.rs"]
 mod cases;
+#[allow(dead_code)]
+#[path = "../src/protocol/tests/rfc6455/listen.rs"]
+mod listen;
 
-use cases::{BINARY, CLOSE, Case, End, FIN, Heard, PING, PONG};
+use cases::{BINARY, CLOSE, Case, FIN, PING, PONG};
 use common::client::command;
 use common::raw::{self, Raw};
 use common::{Client, Server};
+use listen::{End, Heard};
 use prost::Message as _;
 use tidegate_protocol::wire::*;
 

@@ -4,6 +4,8 @@
 //! Written from RFC 6455 and the suite's list of cases. The suite looks at an echo; here it is what was heard. Each case
 //! is run at several chunkings whatever the suite says, `chop` is the one it names. Also used over a real socket.
 
+use super::listen::{End, Heard};
+
 pub const FIN: u8 = 0x80;
 pub const TEXT: u8 = 1;
 pub const BINARY: u8 = 2;
@@ -16,35 +18,6 @@ const MIB: usize = 1024 * KIB;
 
 /// Longer than any message here.
 pub const LIMIT: u32 = 16 << 20;
-
-#[derive(Clone, PartialEq)]
-pub enum Heard {
-    Text(Vec<u8>),
-    Binary(Vec<u8>),
-    Ping(Vec<u8>),
-    Pong,
-}
-
-/// Megabytes do not belong into a failure.
-impl std::fmt::Debug for Heard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (name, bytes) = match self {
-            Heard::Text(bytes) => ("Text", bytes.as_slice()),
-            Heard::Binary(bytes) => ("Binary", bytes.as_slice()),
-            Heard::Ping(bytes) => ("Ping", bytes.as_slice()),
-            Heard::Pong => ("Pong", &[][..]),
-        };
-        write!(f, "{name}({} bytes: {:02x?})", bytes.len(), &bytes[..bytes.len().min(20)])
-    }
-}
-
-/// How the connection is after a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    Open,
-    /// The server's close frame has this code, or none as the client's had none.
-    Closed(Option<u16>),
-}
 
 pub struct Case {
     pub number: String,
