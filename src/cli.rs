@@ -58,7 +58,7 @@ enum Command {
     App(AppCommand),
     /// Load a running server and see what it does
     #[command(subcommand)]
-    Bench(tidegate_bench::Scenario),
+    Bench(Box<tidegate_bench::Scenario>),
 }
 
 #[derive(Debug, Args)]

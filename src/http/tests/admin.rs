@@ -118,9 +118,13 @@ fn server() -> Server {
 
 impl Server {
     fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String, String) {
+        self.ask_as("localhost", method, path, body)
+    }
+
+    fn ask_as(&self, host: &str, method: &str, path: &str, body: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(self.address).unwrap();
         let head =
-            format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}", body.len());
+            format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}", body.len());
         stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -193,6 +197,19 @@ fn readiness_has_its_status_and_reasons() {
     assert_eq!(server.json("GET", "/readyz", ""), (200, json!({"ready": true, "reasons": []})));
     server.table.reasons.lock().unwrap().push("the disk is full".into());
     assert_eq!(server.json("GET", "/readyz", ""), (503, json!({"ready": false, "reasons": ["the disk is full"]})));
+}
+
+/// Else any page that the operator looks at could ask, under a name that resolves to this machine.
+#[test]
+fn it_is_asked_by_address_only() {
+    let server = server();
+    for host in ["127.0.0.1:7702", "localhost", "LocalHost:7702", "[::1]:7702", "10.1.2.3"] {
+        assert_eq!(server.ask_as(host, "GET", "/stages", "").0, 200, "{host}");
+    }
+    for host in ["evil.example:7702", "localhost.evil.example", "127.0.0.1.evil.example", "", "a b"] {
+        let (status, ..) = server.ask_as(host, "PATCH", "/stages/route", r#"{"workers":3}"#);
+        assert!(status == 421 || status == 400, "{host}: {status}");
+    }
 }
 
 #[test]

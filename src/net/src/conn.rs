@@ -39,6 +39,10 @@ pub(crate) const GUEST_READ: usize = 2 << 10;
 pub(crate) const GUEST_CREDITS: u32 = 8;
 const GUEST_REPLIES: usize = 512;
 pub(crate) const GUEST_KEPT: usize = 18 << 10;
+/// An HTTP connection never logs in; there are as many as the HTTP side has places for. Bytes of one read, and of what the
+/// HTTP side has not taken yet.
+pub(crate) const HTTP_READ: usize = 8 << 10;
+pub(crate) const HTTP_KEPT: usize = 16 << 10;
 
 /// What a reactor lends its connections: the turn's time, its buffers, and lists of what is to be done.
 pub(crate) struct Context {

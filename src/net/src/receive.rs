@@ -11,7 +11,7 @@ use tidegate_protocol::frame::tcp::{self, TcpError};
 use tidegate_protocol::frame::websocket::{Event, into_bytes, write};
 use tidegate_protocol::frame::{base64, keep};
 
-use crate::conn::{Conn, Context, GUEST_CREDITS, GUEST_KEPT, GUEST_READ, Http, Port, Speaks};
+use crate::conn::{Conn, Context, GUEST_CREDITS, GUEST_KEPT, GUEST_READ, HTTP_KEPT, HTTP_READ, Http, Port, Speaks};
 use crate::credit::Share;
 use crate::door::{ConnMeta, Frame, Refusal, Transport};
 use crate::http_handoff::{Chunk, HttpSender, HttpStream};
@@ -38,7 +38,11 @@ impl Conn {
             if self.dead || !self.may_read(cx) {
                 break;
             }
-            let most = if self.is_guest() { GUEST_READ } else { raw.len() };
+            let most = match self.speaks {
+                Speaks::Http(_) => HTTP_READ,
+                _ if self.guest => GUEST_READ,
+                _ => raw.len(),
+            };
             match self.socket.read(&mut raw[..most]) {
                 Ok(0) => {
                     self.ended(cx);
@@ -311,12 +315,12 @@ impl Conn {
 
     fn share(&mut self, cx: &Context) -> &std::sync::Arc<Share> {
         let options = &cx.shared.options;
-        let credits = if self.guest && !matches!(self.speaks, Speaks::Http(_)) {
-            options.credits.min(GUEST_CREDITS)
-        } else {
-            options.credits
+        let (credits, bytes) = match self.speaks {
+            Speaks::Http(_) => (options.credits, options.credit_bytes.min(HTTP_KEPT)),
+            _ if self.guest => (options.credits.min(GUEST_CREDITS), options.credit_bytes),
+            _ => (options.credits, options.credit_bytes),
         };
-        self.share.get_or_insert_with(|| Share::new(self.id, cx.post.clone(), credits, options.credit_bytes))
+        self.share.get_or_insert_with(|| Share::new(self.id, cx.post.clone(), credits, bytes))
     }
 
     /// A request head on the HTTP port.

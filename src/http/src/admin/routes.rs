@@ -3,12 +3,15 @@
 //! Bad JSON is 400; a body that says nonsense, or a key that does not exist, 422; a name that does not exist, 404.
 //! Every question runs on a thread that may block, so that a slow one does not hold up the public side.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{Query, Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -32,7 +35,26 @@ pub(crate) fn router(admin: Asked) -> Router {
         .route("/trace", get(trace))
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(by_address))
         .with_state(admin)
+}
+
+/// A page in a browser on this machine may reach us under its own name, which its owner lets resolve to loopback, and
+/// would then pass as ours. So we are asked by address or as `localhost`; HTTP/1.0 without a host is no browser's.
+async fn by_address(request: Request, next: Next) -> Response {
+    if is_by_address(request.headers()) {
+        return next.run(request).await;
+    }
+    let words = "Ask the admin side by its IP address or as localhost: behind a proxy, let that set the Host header.";
+    wrong(StatusCode::MISDIRECTED_REQUEST, words).into_response()
+}
+
+fn is_by_address(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let Some(host) = hosts.next() else { return true };
+    let Some(name) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else { return false };
+    let name = name.host().trim_matches(['[', ']']);
+    hosts.next().is_none() && (name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok())
 }
 
 /// Asks on a thread that may block; a panic there is an answer too.
