@@ -67,4 +67,10 @@ mod tests {
         Arc::new(Busy::default()).when_done(move || tell.store(true, SeqCst));
         assert!(told.load(SeqCst));
     }
+
+    /// Each session has one.
+    #[test]
+    fn it_is_small() {
+        assert!(size_of::<Busy>() <= 24, "{}", size_of::<Busy>());
+    }
 }

@@ -401,6 +401,6 @@ mod tests {
     /// A million clients are carried by tens of thousands of these.
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Conn>() <= 192, "{}", size_of::<Conn>());
+        assert!(size_of::<Conn>() <= 144, "{}", size_of::<Conn>());
     }
 }

@@ -343,6 +343,13 @@ mod tests {
 
     use super::*;
 
+    /// Slow connections have many of the one, and each that is written to has the other.
+    #[test]
+    fn an_entry_and_an_outbox_are_small() {
+        assert!(size_of::<Entry>() <= 72, "{}", size_of::<Entry>());
+        assert!(size_of::<Outbox>() <= 88, "{}", size_of::<Outbox>());
+    }
+
     fn notice(frame: &[u8], class: Class) -> Entry {
         let frame = Bytes::copy_from_slice(frame);
         Entry { frame, peer: Some("peer".into()), kind: Kind::Notice(class), since_ns: 0 }
