@@ -87,8 +87,12 @@ pub fn envelope(frame: &[u8]) -> Option<Head<'_>> {
 enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
-    Fixed,
+    /// Of a fixed width, or a group.
+    Skipped,
 }
+
+/// How deep groups may stand in one another; the decoder has the same bound.
+const DEEPEST: u32 = 100;
 
 /// The fields of a protobuf message, up to its end or its first broken one.
 struct Fields<'a>(&'a [u8]);
@@ -111,6 +115,32 @@ impl<'a> Fields<'a> {
         }
         None
     }
+
+    fn value(&mut self, key: u64, depth: u32) -> Option<Value<'a>> {
+        Some(match key & 7 {
+            0 => Value::Number(self.varint()?),
+            1 => self.take(8).map(|_| Value::Skipped)?,
+            2 => {
+                let len = usize::try_from(self.varint()?).ok()?;
+                Value::Bytes(self.take(len)?)
+            }
+            3 => self.skip_group(key >> 3, depth).map(|()| Value::Skipped)?,
+            5 => self.take(4).map(|_| Value::Skipped)?,
+            _ => return None,
+        })
+    }
+
+    /// Groups are in no schema of ours, and skipped like any field that nobody knows.
+    fn skip_group(&mut self, field: u64, depth: u32) -> Option<()> {
+        let depth = depth.checked_sub(1)?;
+        loop {
+            let key = self.varint()?;
+            if key & 7 == 4 {
+                return (key >> 3 == field).then_some(());
+            }
+            self.value(key, depth)?;
+        }
+    }
 }
 
 impl<'a> Iterator for Fields<'a> {
@@ -118,17 +148,7 @@ impl<'a> Iterator for Fields<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let key = self.varint()?;
-        let value = match key & 7 {
-            0 => Value::Number(self.varint()?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
-            2 => {
-                let len = usize::try_from(self.varint()?).ok()?;
-                Value::Bytes(self.take(len)?)
-            }
-            5 => self.take(4).map(|_| Value::Fixed)?,
-            // Groups are in no schema of ours.
-            _ => return None,
-        };
+        let value = self.value(key, DEEPEST)?;
         Some((u32::try_from(key >> 3).ok()?, value))
     }
 }
@@ -143,6 +163,23 @@ mod tests {
     use prost::Message as _;
     use tidegate_domain::command::Command;
     use tidegate_domain::ids::ConvId;
+
+    /// Found by fuzzing: what stands behind a group was not seen at the door, and was by the decoder.
+    #[test]
+    fn groups_are_skipped_as_the_decoder_skips_them() {
+        let group = [0x7b, 0x08, 0x01, 0x83, 0x01, 0x84, 0x01, 0x7a, 1, b'x', 0x7c];
+        let frame = [&[0x08, 9][..], &group, &[0x28, 7]].concat();
+        assert_eq!(decode(Bytes::from(frame.clone())).unwrap().i, Some(7));
+        assert_eq!(peek(&frame).i, Some(7));
+        for broken in [&[0x08, 9, 0x7b, 0x28, 7][..], &[0x08, 9, 0x7b, 0x84, 0x01, 0x28, 7], &[0x08, 9, 0x7c, 0x28, 7]]
+        {
+            assert!(decode(Bytes::copy_from_slice(broken)).is_err());
+            assert_eq!(peek(broken).i, None, "{broken:x?}");
+        }
+        let deep = [&[0x08, 9][..], &[0x7b; 50_000], &[0x7c; 50_000], &[0x28, 7]].concat();
+        assert!(decode(Bytes::from(deep.clone())).is_err());
+        assert_eq!(peek(&deep).i, None);
+    }
 
     #[test]
     fn a_message_shows_all_of_its_head() {
