@@ -42,7 +42,13 @@ pub const DECLARED: [Declared; 8] = [
         ..USUAL
     },
     Declared { name: "read", outputs: read::OUTPUTS, blocks: true, ..USUAL },
-    Declared { name: "persist", outputs: persist::OUTPUTS, targets: &[("fan_out", "fan_out")], blocks: true, ..USUAL },
+    Declared {
+        name: "persist",
+        outputs: persist::OUTPUTS,
+        targets: &[("fan_out", "fan_out"), ("lookup", "read")],
+        blocks: true,
+        ..USUAL
+    },
     Declared { name: "fan_out", outputs: fan_out::OUTPUTS, targets: &[("offline", "hook")], sheddable: false, ..USUAL },
     Declared { name: "hook", outputs: hook::OUTPUTS, targets: &[("push", "push")], in_flight: Some(256), ..USUAL },
     Declared { name: "push", outputs: push::OUTPUTS, ..USUAL },

@@ -9,9 +9,10 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use tidegate_domain::command::{Command, Delivered, Logs, Query, ReadUpTo, Request, Send as SendCommand, Start};
-use tidegate_domain::conversation::Conversation;
+use tidegate_domain::conversation::{Conversation, Kind};
 use tidegate_domain::hook::{MessageReceived, Notification, Verdict};
 use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, MessageId, Millis};
+use tidegate_domain::marks::Range;
 use tidegate_engine::{Journey, Ticket};
 use tidegate_protocol::FailureForm;
 
@@ -239,6 +240,28 @@ pub enum Reading {
         ask: Ask,
         cids: Vec<Box<str>>,
     },
+    /// What a command has marked is committed: those concerned are to hear of it. Nobody waits for an answer.
+    Marked {
+        ask: Ask,
+        marked: Vec<Marked>,
+    },
+}
+
+/// One conversation in which a client has got or read on.
+#[derive(Debug)]
+pub struct Marked {
+    pub cid: ConvId,
+    /// When it said so.
+    pub at: Millis,
+    pub what: Mark,
+}
+
+#[derive(Debug)]
+pub enum Mark {
+    /// What was sent in these ranges has arrived, for the first time.
+    Delivered(Vec<Range>),
+    /// What was sent after the one time, up to the other, is read. `up_to` may lie before `after`: then nothing was unread.
+    Read { kind: Kind, after: Millis, up_to: Millis },
 }
 
 /// To hook: may this message pass?
@@ -415,7 +438,8 @@ impl Event {
             Event::Task(task) => (&task.ask, matches!(task.what, Work::Command(Command::Send(_)) | Work::Message(_))),
             Event::Write(write) => (&write.ask, matches!(write.operation, Operation::Append { .. })),
             Event::Reading(reading) => match &**reading {
-                Reading::Load { .. } | Reading::Resent { .. } => return None,
+                // What was marked is done, and its command has no answer.
+                Reading::Load { .. } | Reading::Resent { .. } | Reading::Marked { .. } => return None,
                 Reading::History { ask, .. }
                 | Reading::Query { ask, .. }
                 | Reading::Snapshot { ask, .. }

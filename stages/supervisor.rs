@@ -28,6 +28,9 @@ impl Supervisor<Event> for Watch {
             Event::Reading(reading) => match *reading {
                 Reading::Load { ticket, .. } | Reading::Resent { ticket, .. } => ticket.refuse(),
                 Reading::Snapshot { ask, .. } => self.lift(&ask),
+                // The marks are kept: the client's next log-in tells what is unread, `max_read` what the receipts would
+                // have. `refused` of the read stage counts it.
+                Reading::Marked { ask, .. } => self.untold(&ask),
                 _ => self.refuse(whom, why),
             },
             Event::Task(task) if matches!(task.what, Work::Snapshot(_)) => self.lift(&task.ask),
@@ -54,6 +57,11 @@ impl Watch {
     /// Nobody waits for the unread, but deliveries do.
     fn lift(&self, ask: &Ask) {
         self.0.post.post(Mail::Lift(Lift::of_nothing(ask.session())));
+    }
+
+    fn untold(&self, ask: &Ask) {
+        let now = self.0.now();
+        self.0.traces.note(|| Step::new(now, "untold", "pipeline").conn(ask.conn).client(&ask.client));
     }
 
     fn refuse(&self, whom: Option<Whom>, why: Refusal) {

@@ -10,7 +10,7 @@ use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId};
 use tidegate_engine::{Batch, Item, Module, Output, OutputKind, Stage};
 
 use crate::event::{Audience, Delivery, Event, Part, Sent, Told};
-use crate::mail::{Deliver, Mail, Recipient};
+use crate::mail::{Deliver, Mail};
 use crate::shared::World;
 use crate::shared::traces::Step;
 use crate::shared::world::key_of;
@@ -109,10 +109,10 @@ impl Worker {
                 let group = self.0.rooms.group(app, cid)?;
                 return Some(Mail::Broadcast { group, frame, class, except, cause, since_ns });
             }
-            Audience::Clients(clients) => self.sessions_of(app, clients.iter(), except.as_ref(), offline),
+            Audience::Clients(clients) => self.0.sessions_of(app, &clients, except.as_ref(), offline),
             Audience::Members(conversation) => {
                 let clients = conversation.members.iter().map(|member| &member.client);
-                self.sessions_of(app, clients, except.as_ref(), offline)
+                self.0.sessions_of(app, clients, except.as_ref(), offline)
             }
         };
         if to.is_empty() {
@@ -120,25 +120,5 @@ impl Worker {
         }
         let position = at.map(|at| (key_of((app, cid)), at));
         Some(Mail::Deliver(Deliver { to, frame, class, cause, since_ns, position }))
-    }
-
-    fn sessions_of<'a>(
-        &self,
-        app: AppId,
-        clients: impl Iterator<Item = &'a ClientId>,
-        except: Option<&Recipient>,
-        offline: &mut Vec<ClientId>,
-    ) -> Vec<Recipient> {
-        let mut to = Vec::new();
-        for client in clients {
-            self.0.directory.with(app, client, |sessions| {
-                let session = |conn| Recipient { conn, client: client.clone() };
-                to.extend(sessions.iter().map(|entry| session(entry.conn)).filter(|one| Some(one) != except));
-                if sessions.is_empty() {
-                    offline.push(client.clone());
-                }
-            });
-        }
-        to
     }
 }

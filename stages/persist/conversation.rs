@@ -7,6 +7,7 @@ use tidegate_domain::reply::{Answer, Changed, Notice};
 use tidegate_store::{Change, StoreError};
 
 use super::draft::{Draft, Outcome, not_found};
+use super::newest::Newest;
 use crate::event::{Ask, Audience, Delivery, Part};
 use crate::mail::{Class, Recipient};
 
@@ -36,7 +37,7 @@ impl Draft<'_> {
             self.changes.push(Change::Unique { app: ask.app, unique_id: id, cid });
         }
         let members: Vec<ClientId> = record.members.iter().map(|member| member.client.clone()).collect();
-        let conversation = self.change(ask, record, 0, members.clone(), Vec::new());
+        let conversation = self.change(ask, record, Newest::none(), members.clone(), Vec::new());
         let answer = started(&conversation, false);
         if conversation.kind == Kind::Room {
             return Ok(Outcome { join: Some(cid), ..Outcome::durable(answer, None) });
@@ -57,7 +58,7 @@ impl Draft<'_> {
     pub fn add(&mut self, ask: &Ask, cid: ConvId, members: &[ClientId]) -> Result<Outcome, StoreError> {
         let Some(hot) = self.hot(ask.app, cid)? else { return Ok(not_found()) };
         let mut record = (*hot.conversation).clone();
-        let moved = match record.add(&ask.client, members, self.now.max(hot.last_at)) {
+        let moved = match record.add(&ask.client, members, self.now.max(hot.newest.last_at)) {
             Ok(moved) => moved,
             Err(failure) => return Ok(Outcome::failed(failure)),
         };
@@ -66,7 +67,7 @@ impl Draft<'_> {
         if came.is_empty() {
             return Ok(Outcome::answer(answer));
         }
-        let conversation = self.change(ask, record, hot.last_at, came.clone(), Vec::new());
+        let conversation = self.change(ask, record, hot.newest, came.clone(), Vec::new());
         let (by, updated) = (ask.client.clone(), conversation.updated);
         let parts = vec![
             self.part(Notice::Joined { cid, by: by.clone(), updated }, Audience::Clients(came.clone())),
@@ -87,7 +88,7 @@ impl Draft<'_> {
         if went.is_empty() {
             return Ok(Outcome::answer(answer));
         }
-        let conversation = self.change(ask, record, hot.last_at, Vec::new(), went.clone());
+        let conversation = self.change(ask, record, hot.newest, Vec::new(), went.clone());
         let (by, updated) = (ask.client.clone(), conversation.updated);
         let parts = vec![
             self.part(Notice::Left { cid, by: by.clone(), updated }, Audience::Clients(went.clone())),
@@ -109,7 +110,7 @@ impl Draft<'_> {
             Ok(update) => update,
             Err(failure) => return Ok(Outcome::failed(failure)),
         };
-        let conversation = self.change(ask, record, hot.last_at, Vec::new(), Vec::new());
+        let conversation = self.change(ask, record, hot.newest, Vec::new(), Vec::new());
         let notice = Notice::Updated {
             cid,
             by: ask.client.clone(),
@@ -135,7 +136,7 @@ impl Draft<'_> {
             Err(failure) => Ok(Outcome::failed(failure)),
             Ok(false) => Ok(Outcome::answer(Answer::Muted { cid, updated: record.updated })),
             Ok(true) => {
-                let conversation = self.change(ask, record, hot.last_at, Vec::new(), Vec::new());
+                let conversation = self.change(ask, record, hot.newest, Vec::new(), Vec::new());
                 Ok(Outcome::durable(Answer::Muted { cid, updated: conversation.updated }, None))
             }
         }

@@ -10,8 +10,9 @@ use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
 use tidegate_domain::reply::Answer;
 use tidegate_store::{Change, Marks, StoreError};
 
+use super::newest::Newest;
 use super::truth::{Hot, Truth};
-use crate::event::{Ask, Delivery, Memory, Operation};
+use crate::event::{Ask, Delivery, Marked, Memory, Operation};
 use crate::shared::World;
 
 /// What one operation comes to, if the batch is committed.
@@ -22,12 +23,14 @@ pub struct Outcome {
     pub delivery: Option<Box<Delivery>>,
     /// A room that the asker made, and is in from now on.
     pub join: Option<ConvId>,
+    /// What read is to count and tell of.
+    pub marked: Vec<Marked>,
 }
 
 impl Outcome {
     /// An answer alone, true whatever becomes of the batch.
     pub fn answer(answer: impl Into<Option<Answer>>) -> Self {
-        Outcome { answer: answer.into(), durable: false, delivery: None, join: None }
+        Outcome { answer: answer.into(), durable: false, delivery: None, join: None, marked: Vec::new() }
     }
 
     pub fn failed(failure: impl Into<Failure>) -> Self {
@@ -35,7 +38,7 @@ impl Outcome {
     }
 
     pub fn durable(answer: impl Into<Option<Answer>>, delivery: Option<Delivery>) -> Self {
-        Outcome { answer: answer.into(), durable: true, delivery: delivery.map(Box::new), join: None }
+        Outcome { durable: true, delivery: delivery.map(Box::new), ..Outcome::answer(answer) }
     }
 }
 
@@ -114,13 +117,13 @@ impl<'a> Draft<'a> {
         &mut self,
         ask: &Ask,
         record: Conversation,
-        last_at: Millis,
+        newest: Newest,
         came: Vec<ClientId>,
         went: Vec<ClientId>,
     ) -> Arc<Conversation> {
         let conversation = Arc::new(record.clone());
         self.changes.push(Change::Conversation { app: ask.app, record, came, went });
-        self.set(ask.app, Hot { conversation: conversation.clone(), last_at });
+        self.set(ask.app, Hot { conversation: conversation.clone(), newest });
         conversation
     }
 

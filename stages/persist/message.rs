@@ -25,7 +25,7 @@ impl Draft<'_> {
             None => Some(Code::InvalidTarget.into()),
             Some(hot) => hot.conversation.may_send(&ask.client).err(),
         };
-        let (Some(Hot { conversation, last_at }), None) = (hot, &refused) else {
+        let (Some(Hot { conversation, mut newest }), None) = (hot, &refused) else {
             let mid = self.world.message_id(self.now);
             let failure = refused.unwrap_or_else(|| Code::InvalidTarget.into());
             return Ok(Outcome::answer(Answer::NotSent { failure, mid, at: self.now }));
@@ -41,7 +41,7 @@ impl Draft<'_> {
         }
         // Strictly increasing, so that time alone orders a conversation, whatever the clock does.
         // After the last join too: what comes then is unread to the one who joined.
-        let at = self.now.max(last_at + 1).max(conversation.updated + 1);
+        let at = self.now.max(newest.last_at + 1).max(conversation.updated + 1);
         let mid = self.world.message_id(at);
         let message = Stored {
             mid,
@@ -53,7 +53,8 @@ impl Draft<'_> {
             patched_at: None,
         };
         self.changes.push(Change::Message { app: ask.app, cid, message, dedupe: send.dedupe.clone() });
-        self.set(ask.app, Hot { conversation: conversation.clone(), last_at: at });
+        newest.follow(mid, &ask.client, send.receipt);
+        self.set(ask.app, Hot { conversation: conversation.clone(), newest });
         if let Some(token) = token {
             self.sent.insert(token, (mid, at));
         }

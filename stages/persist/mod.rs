@@ -8,6 +8,7 @@ mod conversation;
 mod draft;
 mod marks;
 mod message;
+mod newest;
 mod truth;
 
 use std::panic::{self, AssertUnwindSafe};
@@ -21,7 +22,7 @@ use tidegate_store::StoreError;
 
 use self::draft::{Draft, Outcome};
 use self::truth::Truth;
-use crate::event::{Ask, Event, Operation, Write};
+use crate::event::{Ask, Event, Operation, Reading, Write};
 use crate::mail::Mail;
 use crate::route::lane_of_operation;
 use crate::shared::traces::Step;
@@ -30,10 +31,13 @@ use crate::shared::{World, reply};
 // First, so that an acknowledgement is with the reactor before its message is with fan-out.
 const NET: usize = 0;
 const FAN_OUT: usize = 1;
+const LOOKUP: usize = 2;
 pub(crate) const OUTPUTS: &[Output] = &[
     // An answer, and the creator's place in a new room and none in another.
     Output { name: "net", kind: OutputKind::Sink("net"), most: 3 },
     Output { name: "fan_out", kind: OutputKind::Stage, most: 1 },
+    // What was marked, where pages of history say who is to hear of it.
+    Output { name: "lookup", kind: OutputKind::Side, most: 1 },
 ];
 
 pub struct Persist {
@@ -100,10 +104,11 @@ impl Stage<Event> for Worker {
         }
         let now = self.world.now();
         for (ask, outcome) in outcomes {
-            let outcome = match outcome.durable && committed.is_err() {
+            let mut outcome = match outcome.durable && committed.is_err() {
                 true => Outcome::answer(refused(&outcome)),
                 false => outcome,
             };
+            let marked = std::mem::take(&mut outcome.marked);
             let place = (ask.conn, outcome.delivery.as_ref().map(|delivery| (delivery.app, delivery.cid)));
             // What is committed cannot be refused any more: whoever would have heard of it is closed instead, and learns
             // it by unread.
@@ -111,6 +116,9 @@ impl Stage<Event> for Worker {
             if told.is_err() {
                 log::error!("telling of a committed operation panicked; its conversation's sessions are closed");
                 batch.emit(NET, Event::Mail(Mail::Several(self.close_all(place))));
+            }
+            if !marked.is_empty() {
+                batch.emit(LOOKUP, Event::Reading(Box::new(Reading::Marked { ask, marked })));
             }
         }
     }

@@ -9,18 +9,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use foldhash::fast::{FixedState, RandomState};
 use lru::LruCache;
 use tidegate_domain::conversation::Conversation;
-use tidegate_domain::ids::{AppId, ConvId, Millis};
+use tidegate_domain::ids::{AppId, ConvId};
 use tidegate_store::{Store, StoreError};
+
+use super::newest::Newest;
 
 const SHARDS: usize = 64;
 const MOST: usize = 64 * 1024;
 
-/// One conversation and the time of its newest message.
+/// One conversation and what is known of its newest messages.
 #[derive(Debug, Clone)]
 pub struct Hot {
     pub conversation: Arc<Conversation>,
-    /// 0: no message yet.
-    pub last_at: Millis,
+    pub newest: Newest,
 }
 
 type Key = (AppId, ConvId);
@@ -49,16 +50,18 @@ impl Truth {
             return Ok(Some(hot.clone()));
         }
         let Some(conversation) = self.store.conversation(app, cid)? else { return Ok(None) };
-        let last_at = self.store.last(app, cid)?.map_or(0, |last| last.at);
+        let newest = self.store.last(app, cid)?.map_or_else(Newest::none, |last| Newest::after(last.at));
         // Not put in: the caller may be another client's lane (marks), and only the conversation's own may write here.
-        Ok(Some(Hot { conversation: Arc::new(conversation), last_at }))
+        Ok(Some(Hot { conversation: Arc::new(conversation), newest }))
     }
 
     /// Never goes back: a unique conversation is made in another lane than its own, which may be further already.
     pub fn put(&self, app: AppId, cid: ConvId, mut hot: Hot) {
         let mut shard = self.shard(&(app, cid));
         if let Some(kept) = shard.get(&(app, cid)) {
-            hot.last_at = hot.last_at.max(kept.last_at);
+            if kept.newest.last_at > hot.newest.last_at {
+                hot.newest = kept.newest.clone();
+            }
             if kept.conversation.version > hot.conversation.version {
                 hot.conversation = kept.conversation.clone();
             }

@@ -1,9 +1,10 @@
 //! Read: everything that is answered from the disk and changes nothing.
 //!
-//! Stands beside the line: history pages, queries and cold conversations never delay an acknowledgement. Full, it
+//! Stands beside the line: history pages, counts, queries and cold conversations never delay an acknowledgement. Full, it
 //! refuses. It fills the cache of conversations on the way. Reads have no order among themselves.
 
 mod history;
+mod marked;
 mod query;
 mod snapshot;
 
@@ -18,11 +19,15 @@ use tidegate_engine::{Batch, Item, Module, Output, OutputKind, Stage};
 use tidegate_store::StoreError;
 
 use crate::event::{self, Ask, Event, Reading};
+use crate::mail::Mail;
 use crate::shared::world::key_of;
 use crate::shared::{World, reply};
 
 const NET: usize = 0;
-pub(crate) const OUTPUTS: &[Output] = &[Output { name: "net", kind: OutputKind::Sink("net"), most: 1 }];
+pub(crate) const OUTPUTS: &[Output] = &[
+    // An answer; or the word on what is unread and a receipt, one list where there are more.
+    Output { name: "net", kind: OutputKind::Sink("net"), most: 2 },
+];
 
 pub struct Read(pub Arc<World>);
 
@@ -43,7 +48,8 @@ impl Module<Event> for Read {
                 | Reading::Query { ask, .. }
                 | Reading::Snapshot { ask, .. }
                 | Reading::MaxRead { ask, .. }
-                | Reading::IsMember { ask, .. } => key_of((ask.app, &ask.client)),
+                | Reading::IsMember { ask, .. }
+                | Reading::Marked { ask, .. } => key_of((ask.app, &ask.client)),
             },
             _ => 0,
         }
@@ -79,7 +85,7 @@ impl Stage<Event> for Worker {
                 }
                 Reading::Snapshot { ask, snapshot } => {
                     let lift = self.snapshot(&ask, &snapshot);
-                    batch.emit(NET, Event::Mail(crate::mail::Mail::Lift(lift)));
+                    batch.emit(NET, Event::Mail(Mail::Lift(lift)));
                 }
                 Reading::History { ask, logs, conversation } => {
                     let page = self.history(&ask, &logs, &conversation);
@@ -96,6 +102,14 @@ impl Stage<Event> for Worker {
                 Reading::IsMember { ask, cids } => {
                     let members = self.is_member(&ask, &cids);
                     self.answer(&ask, members, Code::ConversationInternal, batch);
+                }
+                Reading::Marked { ask, marked } => {
+                    let mut mail = self.marked(&ask, &marked);
+                    match mail.len() {
+                        0 => {}
+                        1 | 2 => mail.drain(..).for_each(|mail| batch.emit(NET, Event::Mail(mail))),
+                        _ => batch.emit(NET, Event::Mail(Mail::Several(mail))),
+                    }
                 }
             }
         }

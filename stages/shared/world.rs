@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_domain::directory::Directory;
 use tidegate_domain::hook::{Hooks, Notifier};
-use tidegate_domain::ids::{AppId, ConvId, MessageId, Millis};
+use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
 use tidegate_store::{Store, StoreError};
 
 use super::apps::Apps;
@@ -118,6 +118,27 @@ impl World {
         }
         let left = left.map(|left| Mail::Leave { group: left.group, member: session.clone() });
         Some(left.into_iter().chain([Mail::Join { group, member: session.clone() }]).collect())
+    }
+
+    /// The sessions of these clients, `except` one; who has none goes into `offline`.
+    pub fn sessions_of<'a>(
+        &self,
+        app: AppId,
+        clients: impl IntoIterator<Item = &'a ClientId>,
+        except: Option<&Recipient>,
+        offline: &mut Vec<ClientId>,
+    ) -> Vec<Recipient> {
+        let mut to = Vec::new();
+        for client in clients {
+            self.directory.with(app, client, |sessions| {
+                let session = |conn| Recipient { conn, client: client.clone() };
+                to.extend(sessions.iter().map(|entry| session(entry.conn)).filter(|one| Some(one) != except));
+                if sessions.is_empty() {
+                    offline.push(client.clone());
+                }
+            });
+        }
+        to
     }
 
     /// Tells the reactors of a session's end, when all that it asked for is done. What was under way may have put it into

@@ -51,7 +51,7 @@ module = \"route\"
 to = { durable = \"persist\", transient = \"fan_out\", before = \"late_hook\", lookup = \"read\" }
 pool = \"common\"
 [stages.persist]
-to = { fan_out = \"fan_out\" }
+to = { fan_out = \"fan_out\", lookup = \"read\" }
 pool = \"disk\"
 [stages.fan_out]
 to = { offline = \"hook\" }

@@ -20,7 +20,7 @@ pub fn catalogue() -> ModuleCatalogue {
         NET,
     ];
     const READ: &[Output] = &[NET];
-    const PERSIST: &[Output] = &[output("fan_out", OutputKind::Stage), NET];
+    const PERSIST: &[Output] = &[output("fan_out", OutputKind::Stage), output("lookup", OutputKind::Side), NET];
     const FAN_OUT: &[Output] = &[NET, Output { name: "offline", kind: OutputKind::OptionalSide, most: 2 }];
     const HOOK: &[Output] = &[output("push", OutputKind::OptionalSide)];
     const PUSH: &[Output] = &[];
@@ -41,7 +41,7 @@ pub fn catalogue() -> ModuleCatalogue {
             &[("durable", "persist"), ("transient", "fan_out"), ("before", "hook"), ("lookup", "read")],
         ),
         module("read", READ, &[]),
-        module("persist", PERSIST, &[("fan_out", "fan_out")]),
+        module("persist", PERSIST, &[("fan_out", "fan_out"), ("lookup", "read")]),
         module("fan_out", FAN_OUT, &[("offline", "hook")]),
         module("hook", HOOK, &[("push", "push")]),
         module("push", PUSH, &[]),
