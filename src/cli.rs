@@ -41,10 +41,13 @@ enum Command {
     /// SIGTERM or Ctrl-C drains: clients are told to reconnect, and what was admitted is finished. A second one exits at
     /// once.
     Run(RunArgs),
-    /// Say what is wrong with a pipeline.toml, without starting
+    /// Say what is wrong with a pipeline.toml, or what is damaged in a data folder, without starting
     Check {
         /// The file; without one, the built-in default
         file: Option<PathBuf>,
+        /// Read every stored byte of this data folder, which no server may be using, and name what is damaged
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
     },
     /// Draw the pipeline that a file describes
     Graph {
@@ -100,7 +103,10 @@ pub fn main() -> u8 {
     }
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
-        Command::Check { file } => check(file),
+        Command::Check { file, data } => match data {
+            None => check(file),
+            Some(data) => file.map_or(Ok(()), |file| check(Some(file))).and_then(|()| check_data(&data)),
+        },
         Command::Graph { file, format } => graph(file, format),
         Command::App(AppCommand::New) => app_new(),
         Command::Bench(scenario) => tidegate_bench::run(&scenario).map_err(Stop::because),
@@ -180,6 +186,26 @@ fn check(file: Option<PathBuf>) -> Result<(), Stop> {
     let name = file.map_or("the built-in default".to_owned(), |file| file.display().to_string());
     let (stages, apps) = (config.topology.stages.len(), config.apps.len());
     eprintln!("{name} is good: {stages} stages, {apps} app{}", if apps == 1 { "" } else { "s" });
+    Ok(())
+}
+
+/// Names what is damaged, one line a file.
+fn check_data(data: &std::path::Path) -> Result<(), Stop> {
+    let checked = crate::compose::check_store(data).map_err(Stop::because)?;
+    for finding in &checked.findings {
+        eprintln!("{finding}. {}", finding.means);
+    }
+    if !checked.findings.is_empty() {
+        let count = checked.findings.len();
+        let files = if count == 1 { "file is" } else { "files are" };
+        return Err(Stop::because(format!(
+            "{count} {files} damaged in {}; nothing was changed. Restore the folder from a backup, or move it away to \
+             begin with an empty one",
+            data.display()
+        )));
+    }
+    let (tables, logs, entries) = (checked.tables, checked.logs, checked.entries);
+    eprintln!("{} is good: {tables} tables and {logs} logs read, {entries} entries", data.display());
     Ok(())
 }
 

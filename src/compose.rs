@@ -35,6 +35,9 @@ const DEFAULT_PUSH: &str = r#"{"alert":"You have a new message"}"#;
 /// Bytes of stored blocks kept in memory.
 const BLOCK_CACHE: usize = 64 << 20;
 
+/// Files open at once when a store is checked.
+const CHECK_FILES: i32 = 256;
+
 /// A server that is up.
 pub struct Server {
     pub config: Config,
@@ -183,6 +186,21 @@ pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
         recovered,
         development,
     })
+}
+
+/// Looks at the store of a data folder that no server is using.
+pub fn check_store(data: &Path) -> Result<rocks::Checked, String> {
+    let options = RocksOptions {
+        path: data.join("store"),
+        apps: Vec::new(),
+        sync: rocks::Sync::Commit,
+        retention: Duration::MAX,
+        dedupe_window: Duration::MAX,
+        max_open_files: CHECK_FILES,
+        block_cache: BLOCK_CACHE,
+        clock: Arc::new(now),
+    };
+    rocks::check(&options).map_err(|error| error.to_string())
 }
 
 impl Server {

@@ -230,3 +230,33 @@ fn a_certificate_that_cannot_be_used_is_shown_where_it_is_named() {
     assert_eq!(code(&output), 1);
     assert!(err(&output).contains("it is not the key of the certificate"), "{}", err(&output));
 }
+
+#[test]
+fn a_data_folder_is_checked_byte_by_byte() {
+    let mut server = Server::start();
+    let mut tom = Client::tcp(&server, "tom");
+    let cid = tom.start(&["jerry"]);
+    for n in 0..20 {
+        tom.send(&cid, &format!("{n} {}", "x".repeat(200)));
+    }
+    let data = server.data().to_str().unwrap().to_owned();
+    let used = run(&["check", "--data", &data]);
+    assert!(code(&used) == 1 && err(&used).contains("in use"), "{used:?}");
+    server.kill9();
+    let good = run(&["check", "--data", &data]);
+    assert!(code(&good) == 0 && err(&good).contains("is good"), "{good:?}");
+
+    let rocks = server.data().join("store/rocks");
+    let logs = fs::read_dir(&rocks).unwrap().map(|entry| entry.unwrap().path());
+    let log = logs.filter(|path| path.extension().is_some_and(|ext| ext == "log")).max().unwrap();
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[1_000] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let damaged = run(&["check", "--data", &data]);
+    assert_eq!(code(&damaged), 1);
+    let words = err(&damaged);
+    assert!(words.contains(log.to_str().unwrap()) && words.contains("Restore the folder from a backup"), "{words}");
+
+    let none = run(&["check", "--data", "/nowhere"]);
+    assert!(code(&none) == 1 && err(&none).contains("holds no store"), "{none:?}");
+}

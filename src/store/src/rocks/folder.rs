@@ -70,6 +70,14 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), marker, new })
     }
 
+    /// Takes a folder that is there, for looking at it.
+    pub fn enter_existing(path: &Path) -> Result<Self, StoreError> {
+        if !path.join(MARKER).is_file() {
+            return Err(refused(path, "holds no store of Tidegate's"));
+        }
+        Folder::enter(path)
+    }
+
     /// From now on a missing database is damage, not a first start.
     pub fn ready(&mut self) -> Result<(), StoreError> {
         if self.new {

@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 
 use super::RocksOptions;
 use super::folder::Folder;
+use super::log_file;
 use super::opened::Opened;
-use super::refused::{self, Mark};
+use super::refused::Mark;
 use crate::{Store, StoreError};
 
 /// How often it is looked whether there is something to mend; a trial write on a disk that fails is made as often.
@@ -95,6 +96,7 @@ impl Slot {
             State::Open(opened) => {
                 if look_behind {
                     opened.look_behind();
+                    opened.note_manifest();
                 }
                 opened.broken.get().is_some()
             }
@@ -136,7 +138,7 @@ impl Slot {
             (folder.rocks(), folder.trial())
         };
         let mut needed = SOME_ROOM;
-        for log in refused::logs(&rocks)? {
+        for log in log_file::logs(&rocks)? {
             needed += fs::metadata(log)?.len();
         }
         let disk = rustix::fs::statvfs(&rocks)?;
@@ -169,7 +171,7 @@ impl Mender {
             let mut round = 0u32;
             while stopped.recv_timeout(rest) == Err(RecvTimeoutError::Timeout) {
                 round = round.wrapping_add(1);
-                // Background failures are asked for under RocksDB's own lock: less often.
+                // What RocksDB does in the background is asked for under its own lock: less often.
                 if !slot.is_failed(round.is_multiple_of(4)) {
                     rest = LOOK_EVERY;
                     continue;

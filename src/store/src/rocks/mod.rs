@@ -6,9 +6,12 @@
 //! with its dedupe entry, so that a resend still finds it and does not become a second message.
 //! Owns its folder. Must not know sessions, frames or stages; no key, token or body of a message is ever logged.
 
+mod check;
 mod folder;
+mod log_file;
 mod mender;
 mod meta;
+mod noted;
 mod opened;
 mod read;
 mod refused;
@@ -26,6 +29,7 @@ use tidegate_domain::conversation::Conversation;
 use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
 
 use crate::{Change, Clock, Marks, Page, Store, StoreError, Stored, UnreadCount};
+pub use check::{Checked, Finding, check};
 use folder::Folder;
 use mender::{Mender, Slot};
 use opened::{Opened, cf, failed, refuse_writes};

@@ -4,6 +4,7 @@
 //! is the last that is tried: what RocksDB's log holds then is known again only when it was closed, cut and opened again,
 //! which is `mender`'s. Knows nothing of that.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,12 +13,13 @@ use tidegate_domain::command::Direction;
 use tidegate_domain::conversation::Conversation;
 use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
 
+use super::check;
 use super::folder::{self, Folder};
 use super::meta::Meta;
 use super::read::{History, Range};
 use super::refused::{self, Mark, Refused};
 use super::syncer::Syncer;
-use super::{RocksOptions, Sync, tables, write};
+use super::{RocksOptions, Sync, noted, tables, write};
 use crate::{Change, Clock, Marks, Page, Store, StoreError, Stored, UnreadCount, codec, key, unread, valid};
 
 /// Free space, in bytes, below which `trouble` warns.
@@ -35,7 +37,8 @@ pub(super) struct Opened {
     retention: Duration,
     dedupe_window: Duration,
     clock: Clock,
-    folder: std::path::PathBuf,
+    folder: PathBuf,
+    rocks: PathBuf,
 }
 
 impl Opened {
@@ -46,6 +49,9 @@ impl Opened {
         let cuts = refused::cut(&folder.refused_commits(), refused, &folder.rocks()).map_err(io)?;
         if cuts > 0 {
             log::warn!("a write had failed when the store was last open; what it refused was cut from {cuts} log(s)");
+        }
+        if !folder.new {
+            refuse_damaged_logs(folder)?;
         }
         let (database, families) = (tables::database(options, folder.new), tables::families(options));
         let db =
@@ -58,7 +64,7 @@ impl Opened {
             Sync::Interval(every) => Some(Syncer::begin(db.clone(), broken.clone(), every).map_err(io)?),
             Sync::Commit | Sync::Off => None,
         };
-        Ok(Opened {
+        let opened = Opened {
             syncer,
             db,
             meta,
@@ -69,7 +75,17 @@ impl Opened {
             dedupe_window: options.dedupe_window,
             clock: options.clock.clone(),
             folder: folder.path().to_owned(),
-        })
+            rocks: folder.rocks(),
+        };
+        opened.note_manifest();
+        Ok(opened)
+    }
+
+    /// To be called now and then: the manifest grows with every table that is made.
+    pub fn note_manifest(&self) {
+        if let Err(error) = noted::note(&self.folder, &self.rocks) {
+            log::debug!("how far the manifest goes could not be noted: {error}");
+        }
     }
 
     /// Notices a failure that no commit met: of a flush or a compaction.
@@ -304,6 +320,7 @@ impl Store for Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         self.syncer = None;
+        self.note_manifest();
         // A store that failed is left as it is: whoever opens it next looks at its log.
         if self.broken.get().is_none()
             && let Err(error) = Meta::end(&self.db)
@@ -313,12 +330,29 @@ impl Drop for Opened {
     }
 }
 
-fn cannot_open(folder: &Folder, error: rocksdb::Error) -> StoreError {
+/// RocksDB would take some of it for the end of a log, and silently lose what follows.
+fn refuse_damaged_logs(folder: &Folder) -> Result<(), StoreError> {
+    // What is not there at all RocksDB misses itself.
+    match check::damaged_logs(folder).into_iter().find(|finding| finding.file.is_file()) {
+        Some(finding) => Err(folder::refused(
+            folder.path(),
+            &format!(
+                "is damaged, in a place that no crash explains: {finding}. Nothing of it was used. {RESTORE}; `tidegate \
+                 check --data DIR` names all that is damaged"
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What to do about damage.
+const RESTORE: &str = "Restore the folder from a backup, or move it away to begin with an empty one";
+
+pub(super) fn cannot_open(folder: &Folder, error: rocksdb::Error) -> StoreError {
     let why = match error.kind() {
-        ErrorKind::Corruption => format!(
-            "is damaged, in a place that no crash explains: {error}. Nothing of it was used. Restore the folder from a \
-             backup, or move it away to begin with an empty one"
-        ),
+        ErrorKind::Corruption => {
+            format!("is damaged, in a place that no crash explains: {error}. Nothing of it was used. {RESTORE}")
+        }
         ErrorKind::InvalidArgument => {
             format!("is not complete, or was written by another version: {error}. Restore it from a backup")
         }

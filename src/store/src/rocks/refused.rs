@@ -10,9 +10,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+use super::log_file;
 
 const MARK: usize = 24;
 /// More commits than this cannot be in flight at the moment of the first failure.
@@ -79,7 +81,7 @@ pub(super) fn cut(noted: &Path, also: &[Mark], rocks: &Path) -> io::Result<usize
         return Ok(0);
     }
     let mut cuts = 0;
-    for log in logs(rocks)? {
+    for log in log_file::logs(rocks)? {
         let bytes = fs::read(&log)?;
         if let Some(start) = first_with(&bytes, &marks) {
             let file = OpenOptions::new().write(true).open(&log)?;
@@ -91,55 +93,11 @@ pub(super) fn cut(noted: &Path, also: &[Mark], rocks: &Path) -> io::Result<usize
     Ok(cuts)
 }
 
-pub(super) fn logs(rocks: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut logs = Vec::new();
-    for entry in fs::read_dir(rocks)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ext| ext == "log") {
-            logs.push(path);
-        }
-    }
-    logs.sort();
-    Ok(logs)
-}
-
-/// Where the first record begins that holds one of `marks`. RocksDB's log format: blocks of 32 KiB; in them fragments
-/// of records, each with checksum (4 bytes), length (2, little-endian) and type (1); the rest of a block too short for
-/// that is padding. Stops at what it does not know: that is RocksDB's to judge.
+/// Where the first record begins that holds one of `marks`.
 fn first_with(log: &[u8], marks: &[&[u8]]) -> Option<usize> {
-    const BLOCK: usize = 32 * 1024;
-    const HEADER: usize = 7;
-    const FULL: u8 = 1;
-    const FIRST: u8 = 2;
-    const LAST: u8 = 4;
-    let mut record: Vec<u8> = Vec::new();
-    let (mut start, mut at) = (0, 0);
-    loop {
-        let left = BLOCK - at % BLOCK;
-        if left < HEADER {
-            at += left;
-            continue;
-        }
-        let header = log.get(at..at + HEADER)?;
-        let length = usize::from(u16::from_le_bytes([header[4], header[5]]));
-        let kind = header[6];
-        if kind == 0 && length == 0 {
-            at += left;
-            continue;
-        }
-        let fragment = log.get(at + HEADER..at + HEADER + length)?;
-        if kind == FULL || kind == FIRST {
-            record.clear();
-            start = at;
-        }
-        if (FULL..=LAST).contains(&kind) {
-            record.extend_from_slice(fragment);
-        }
-        if (kind == FULL || kind == LAST) && record.windows(MARK).any(|window| marks.contains(&window)) {
-            return Some(start);
-        }
-        at += HEADER + length;
-    }
+    let mut records = log_file::records(log);
+    let with = records.find(|(_, record)| record.windows(MARK).any(|window| marks.contains(&window)));
+    with.map(|(start, _)| start)
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub(super) const MARKS: &str = "marks";
 pub(super) const NONCES: &str = "nonces";
 pub(super) const REVOKED: &str = "revoked";
 
+pub(super) const ALL: [&str; 8] = [CONVERSATIONS, UNIQUE, MEMBERS, MESSAGES, SENT, MARKS, NONCES, REVOKED];
+
 const MIB: usize = 1 << 20;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
