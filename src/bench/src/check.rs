@@ -91,6 +91,11 @@ impl Sent {
         }
     }
 
+    /// How many must arrive.
+    pub fn promised(&self) -> u64 {
+        u64::from(self.count) - self.excused.len() as u64
+    }
+
     /// How many of those that must arrive `stream` lacks.
     pub fn lost(&self, stream: &Stream) -> u64 {
         stream.missing(self.count).filter(|number| self.excused.binary_search(number).is_err()).count() as u64

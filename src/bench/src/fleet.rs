@@ -3,8 +3,9 @@
 //! Clients are numbered from 0; `per_connection` neighbours share a connection. Names are made of the run and the
 //! number when they are needed, as a million of them would be memory. Owns the poll; knows nothing of scenarios.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +20,17 @@ use tidegate_protocol::wire::{CommandType, GenericCommand, OpType};
 use crate::args::Target;
 use crate::clock::{SECOND, now};
 use crate::conn::{Conn, Opening};
-use crate::{Failure, names, tls, wire};
+use crate::{Failure, limits, names, tls, wire};
 
 const TIMER: Token = Token(usize::MAX);
-/// Connections from one source address: well inside the range of ports that the system gives out.
-const PER_SOURCE: usize = 12_000;
 /// Log-ins of one connection that are under way at once.
 const OPENS: u32 = 32;
-/// Files that are open beside the connections.
-const OTHER_FILES: u64 = 64;
-/// Nobody gets in for this long: the server is stuck.
-const STUCK: u64 = 30 * SECOND;
+/// Who is refused because the server has too much to do, tries again so much later.
+pub const AGAIN: u64 = SECOND / 10;
+/// That refusal.
+pub const TOO_MUCH: i32 = 4116;
+/// The `i` of a connection's log-ins begins here, below all others.
+const LOG_INS: i32 = i32::MIN;
 
 /// What a client heard.
 #[derive(Debug)]
@@ -85,9 +86,13 @@ pub struct Fleet {
     prefix: String,
     /// Tokens of clients that shall come back, where they shall.
     tokens: Option<Vec<Option<String>>>,
+    /// Log-ins that were put off, and until when.
+    again: VecDeque<(u64, u32)>,
     /// Clients logged in.
     pub inside: u32,
-    /// Log-ins that were refused, and connections that ended by themselves, with what the last one said.
+    /// Log-ins that were put off (the server had too much to do; they try again) and those that were refused, and
+    /// connections that ended by themselves, with what the last one said.
+    pub put_off: u64,
     pub refused: u64,
     pub closed: u64,
     pub why: Option<String>,
@@ -104,7 +109,7 @@ impl Fleet {
         let address = target.address();
         let per = target.per_connection;
         let connections = clients.div_ceil(per) as usize;
-        room_for(connections as u64)?;
+        limits::room_for(connections as u64)?;
         let tls = target.transport.is_tls().then(|| tls::config(target)).transpose()?;
         let poll = Poll::new().map_err(Failure::because)?;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)
@@ -129,6 +134,8 @@ impl Fleet {
             prefix,
             tokens: None,
             inside: 0,
+            again: VecDeque::new(),
+            put_off: 0,
             refused: 0,
             closed: 0,
             why: None,
@@ -146,6 +153,15 @@ impl Fleet {
 
     pub fn connections(&self) -> usize {
         self.seats.len()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether all clients of a connection are logged in.
+    pub fn is_full(&self, seat: usize) -> bool {
+        self.seats[seat].opened >= self.per.min(self.clients - seat as u32 * self.per)
     }
 
     /// The connection of a client.
@@ -190,7 +206,7 @@ impl Fleet {
         socket.set_tcp_nodelay(true)?;
         // Reset at the end: no port waits for the next run.
         socket.set_linger(Some(Duration::ZERO))?;
-        if let Some(source) = source(self.address.ip(), seat / PER_SOURCE) {
+        if let Some(source) = limits::source(self.address.ip(), seat) {
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
         match socket.connect(&self.address.into()) {
@@ -214,7 +230,7 @@ impl Fleet {
         Failure::because(format!("{}: {error}, {open} connections were open{hint}", self.address))
     }
 
-    fn is_it_running(&self) -> String {
+    pub fn is_it_running(&self) -> String {
         format!(" (is the server running, and app {} there?)", self.app)
     }
 
@@ -260,8 +276,9 @@ impl Fleet {
         let Some(conn) = seat.conn.as_mut().filter(|conn| conn.is_ready()) else { return };
         while seat.asked < all && seat.asked < seat.opened + OPENS {
             let client = first + seat.asked;
-            let token = self.tokens.as_mut().and_then(|tokens| tokens[client as usize].clone());
-            conn.push(&wire::open(&self.app, names::name(&self.prefix, client), i32::MIN + seat.asked as i32, token));
+            let token = self.tokens.as_ref().and_then(|tokens| tokens[client as usize].clone());
+            let i = LOG_INS + seat.asked as i32;
+            conn.push(&wire::open(&self.app, names::name(&self.prefix, client), i, token));
             seat.asked += 1;
         }
         if !std::mem::replace(&mut self.seats[at].dirty, true) {
@@ -269,10 +286,24 @@ impl Fleet {
         }
     }
 
+    /// Sends the log-ins again whose time has come.
+    fn log_in_again(&mut self, at: u64) {
+        while let Some((_, client)) = self.again.pop_front_if(|(when, _)| *when <= at) {
+            let token = self.tokens.as_ref().and_then(|tokens| tokens[client as usize].clone());
+            let i = LOG_INS + (client % self.per) as i32;
+            let command = wire::open(&self.app, self.name(client), i, token);
+            self.send(client, &command);
+        }
+    }
+
     /// Writes what waits, sleeps until something comes or `until` is there, and hands over what came, with the time at
     /// which it was read.
     pub fn turn(&mut self, until: u64, mut on: impl FnMut(u32, Heard, u64)) -> Result<(), Failure> {
+        if !self.again.is_empty() {
+            self.log_in_again(now());
+        }
         self.flush();
+        let until = self.again.front().map_or(until, |(when, _)| until.min(*when));
         let wait = until.saturating_sub(now());
         let wait = if wait == 0 {
             Some(Duration::ZERO)
@@ -305,7 +336,8 @@ impl Fleet {
         let Seat { conn: Some(conn), since, .. } = &mut self.seats[at] else { return };
         let (first, per, since, at_time) = (at as u32 * self.per, self.per, *since, now());
         let (mut opened, mut refused, mut why) = (0, 0, None);
-        let tokens = &mut self.tokens;
+        let (tokens, again) = (&mut self.tokens, &mut self.again);
+        let mut put_off = 0;
         let result = conn.read(&mut self.scratch, |frame| {
             let Some(head) = wire::head(frame) else { return };
             let number = if per == 1 { Some(first) } else { names::number(head.peer) };
@@ -330,7 +362,10 @@ impl Fleet {
                 ERROR => match head.i {
                     Some(i) => {
                         let code = wire::code(head.body).unwrap_or(0);
-                        if i < i32::MIN / 2 {
+                        if i < LOG_INS / 2 && code == TOO_MUCH {
+                            put_off += 1;
+                            again.push_back((at_time + AGAIN, client));
+                        } else if i < LOG_INS / 2 {
                             refused += 1;
                             why = Some(format!("a log-in was refused with {code}"));
                         }
@@ -351,6 +386,7 @@ impl Fleet {
         self.seats[at].opened += opened;
         self.inside += opened;
         self.refused += refused;
+        self.put_off += put_off;
         if why.is_some() {
             self.why = why;
         }
@@ -384,134 +420,9 @@ impl Fleet {
         }
         self.dirty = dirty;
     }
-
-    /// Logs in all connections of `seats`, `at_once` of them at a time; `on` hears each log-in's nanoseconds.
-    pub fn log_in_all(
-        &mut self,
-        seats: std::ops::Range<usize>,
-        at_once: usize,
-        mut on: impl FnMut(&Fleet, u64),
-    ) -> Result<(), Failure> {
-        let (mut next, end) = (seats.start, seats.end);
-        let mut moved = now();
-        let mut under_way = Vec::new();
-        let mut took = Vec::new();
-        while next < end || !under_way.is_empty() {
-            while next < end && under_way.len() < at_once {
-                self.begin(next, now())?;
-                under_way.push(next);
-                next += 1;
-            }
-            self.turn(now() + SECOND / 10, |_, heard, at| {
-                if let Heard::In { since } = heard {
-                    took.push(at.saturating_sub(since));
-                }
-            })?;
-            if self.refused + self.closed > 0 {
-                let why = self.why.take().unwrap_or_default();
-                let hint = if self.inside == 0 { self.is_it_running() } else { String::new() };
-                let inside = self.inside;
-                return Err(Failure::because(format!("{}: {why}, {inside} clients were in{hint}", self.address)));
-            }
-            if !took.is_empty() {
-                moved = now();
-                took.drain(..).for_each(|nanoseconds| on(self, nanoseconds));
-                let (seats, per, clients) = (&self.seats, self.per, self.clients);
-                under_way.retain(|at| seats[*at].opened < per.min(clients - *at as u32 * per));
-            } else if now() - moved > STUCK {
-                let inside = self.inside;
-                return Err(Failure::because(format!("nobody was let in for 30 s; {inside} clients were in")));
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks for all clients of the list at once, some at a time, and returns the answers' frames, in the list's order.
-    pub fn ask_all(&mut self, asks: Vec<(u32, GenericCommand)>) -> Result<Vec<Vec<u8>>, Failure> {
-        const AT_ONCE: usize = 256;
-        let mut answers = vec![None; asks.len()];
-        let (mut next, mut done, mut moved) = (0, 0, now());
-        let mut asks: Vec<_> = asks.into_iter().map(Some).collect();
-        while done < answers.len() {
-            while next < asks.len() && next < done + AT_ONCE {
-                if let Some((client, mut command)) = asks[next].take() {
-                    command.i = Some(-1 - next as i32);
-                    self.send(client, &command);
-                }
-                next += 1;
-            }
-            let (before, mut refused) = (done, None);
-            self.turn(now() + SECOND / 10, |_, heard, _| match heard {
-                Heard::Reply { i, frame } => {
-                    if let Some(answer @ None) =
-                        usize::try_from(-1 - i64::from(i)).ok().and_then(|i| answers.get_mut(i))
-                    {
-                        *answer = Some(frame.to_vec());
-                        done += 1;
-                    }
-                }
-                Heard::Refused { code, .. } => refused = Some(code),
-                _ => {}
-            })?;
-            if let Some(code) = refused {
-                return Err(Failure::because(format!("the server refused with {code} while the run was set up")));
-            }
-            if self.closed > 0 {
-                return Err(Failure::because(format!(
-                    "while the run was set up: {}",
-                    self.why.take().unwrap_or_default()
-                )));
-            }
-            if done > before {
-                moved = now();
-            } else if now() - moved > STUCK {
-                return Err(Failure::because("the server gave no answer for 30 s while the run was set up"));
-            }
-        }
-        Ok(answers.into_iter().flatten().collect())
-    }
 }
 
 const SESSION: i32 = CommandType::Session as i32;
 const DIRECT: i32 = CommandType::Direct as i32;
 const ACK: i32 = CommandType::Ack as i32;
 const ERROR: i32 = CommandType::Error as i32;
-
-/// Each source address has ports of its own; on loopback there are many.
-fn source(server: IpAddr, number: usize) -> Option<IpAddr> {
-    match server {
-        IpAddr::V4(ip) if ip.is_loopback() && number > 0 => {
-            let number = number + 1;
-            Some(Ipv4Addr::new(127, 0, (number >> 8) as u8, number as u8).into())
-        }
-        _ => None,
-    }
-}
-
-/// Raises the limit of open files as far as it goes, and says so where that is not enough.
-fn room_for(connections: u64) -> Result<(), Failure> {
-    let limit = rlimit::increase_nofile_limit(u64::MAX).map_err(Failure::because)?;
-    if connections + OTHER_FILES <= limit {
-        return Ok(());
-    }
-    let most = limit.saturating_sub(OTHER_FILES);
-    Err(Failure::because(format!(
-        "{connections} connections are as many open files, and this process may have {limit}: ask for at most {most}, \
-         raise the hard limit (ulimit -Hn), let clients share connections (--per-connection), or run a second bench \
-         beside this one"
-    )))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_has_a_source_address_for_each_twelve_thousand() {
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        assert_eq!(source(loopback, 0), None);
-        assert_eq!(source(loopback, 1), Some(Ipv4Addr::new(127, 0, 0, 2).into()));
-        assert_eq!(source(loopback, 255), Some(Ipv4Addr::new(127, 0, 1, 0).into()));
-        assert_eq!(source(Ipv4Addr::new(10, 0, 0, 1).into(), 3), None);
-    }
-}

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::args::{Output, Target};
 use crate::clock::{SECOND, now};
-use crate::fleet::{Fleet, Heard};
+use crate::fleet::{Fleet, Heard, TOO_MUCH};
 use crate::latency::{self, Hlog, Quantiles};
 use crate::probe::Probe;
 use crate::progress::Progress;
@@ -91,6 +91,10 @@ pub fn run(args: &LoginsArgs) -> Result<(), Failure> {
         report.beside("log-ins", rate, floor);
     }
     hlog.close()?;
+    if fleet.put_off > 0 {
+        report.refused.insert(TOO_MUCH, fleet.put_off);
+        report.note("refused log-ins tried again after 100 ms");
+    }
     report.broken(&fleet);
     let missing = clients - fleet.inside;
     let refused = fleet.refused;

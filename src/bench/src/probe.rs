@@ -3,7 +3,7 @@
 //! Linux's /proc only; elsewhere, or on another machine, there is nothing to see, and the figures are left out.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::args::Target;
@@ -83,20 +83,29 @@ fn listener(address: SocketAddr) -> Option<u32> {
     }
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
-        .find_map(|table| inode(&fs::read_to_string(table).ok()?, address.port()))?;
+        .find_map(|table| inode(&fs::read_to_string(table).ok()?, address))?;
     let wanted = PathBuf::from(format!("socket:[{inode}]"));
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.find(|pid| Probe { pid: *pid }.files().contains(&wanted))
 }
 
-/// The inode of the socket that listens on `port`.
-fn inode(table: &str, port: u16) -> Option<u64> {
+/// The inode of the socket that listens on `address`, or on all addresses with its port.
+fn inode(table: &str, address: SocketAddr) -> Option<u64> {
+    // Words of four bytes each, in this machine's order.
+    let here: String = match address.ip() {
+        IpAddr::V4(ip) => format!("{:08X}", u32::from_ne_bytes(ip.octets())),
+        IpAddr::V6(ip) => {
+            let words = ip.octets();
+            words.as_chunks::<4>().0.iter().map(|word| format!("{:08X}", u32::from_ne_bytes(*word))).collect()
+        }
+    };
     table.lines().find_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let local = words.get(1)?.rsplit_once(':')?.1;
-        let listens = words.get(3) == Some(&"0A") && u16::from_str_radix(local, 16) == Ok(port);
-        listens.then(|| words.get(9)?.parse().ok())?
+        let (ip, port) = words.get(1)?.rsplit_once(':')?;
+        let listens = words.get(3) == Some(&"0A") && u16::from_str_radix(port, 16) == Ok(address.port());
+        let ours = ip == here || ip.bytes().all(|digit| digit == b'0');
+        (listens && ours).then(|| words.get(9)?.parse().ok())?
     })
 }
 
@@ -113,8 +122,21 @@ mod tests {
 
     #[test]
     fn whoever_listens_is_found() {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        assert_eq!(listener(port.local_addr().unwrap()), Some(std::process::id()));
+        for ip in ["127.0.0.1", "[::1]"] {
+            let port = TcpListener::bind(format!("{ip}:0")).unwrap();
+            assert_eq!(listener(port.local_addr().unwrap()), Some(std::process::id()), "{ip}");
+        }
+    }
+
+    #[test]
+    fn another_address_with_the_port_is_another_server() {
+        let table = "  sl local_address rem_address st\n\
+            0: 0500007F:1E15 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 5 1\n\
+            1: 0100007F:1E15 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1 1\n\
+            2: 00000000:1E16 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 0 1\n";
+        let at = |address: &str| inode(table, address.parse().unwrap());
+        assert_eq!((at("127.0.0.1:7701"), at("127.0.0.5:7701")), (Some(1), Some(5)));
+        assert_eq!((at("127.0.0.9:7702"), at("127.0.0.9:7701")), (Some(0), None));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use hdrhistogram::Histogram;
 
 use crate::clock::{SECOND, now};
-use crate::fleet::{Fleet, Heard};
+use crate::fleet::{Fleet, Heard, TOO_MUCH};
 use crate::latency::{self, Hlog, Quantiles};
 use crate::logins::LoginsArgs;
 use crate::probe::Probe;
@@ -107,6 +107,10 @@ pub fn run(args: &LoginsArgs) -> Result<(), Failure> {
     }
     report.wrong.add(traffic.wrong);
     traffic.hlog.close()?;
+    if fleet.put_off > 0 {
+        *report.refused.entry(TOO_MUCH).or_default() += fleet.put_off;
+        report.note("refused log-ins tried again after 100 ms");
+    }
     report.broken(&fleet);
     report.finish(output)?;
     if missing > 0 {

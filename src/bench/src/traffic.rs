@@ -172,7 +172,7 @@ impl Traffic {
     /// Messages of a line that not all have heard yet, as a number of whole messages.
     pub fn unheard(&self, line: u32) -> u64 {
         let of = &self.lines[line as usize];
-        u64::from(of.sent.count).saturating_sub(of.delivered / self.receivers(line).max(1))
+        of.sent.promised().saturating_sub(of.delivered / self.receivers(line).max(1))
     }
 
     /// Messages sent on a line.
@@ -424,6 +424,16 @@ mod tests {
         deliver(&mut traffic, 2, 1, 6);
         deliver(&mut traffic, 2, 0, 7);
         assert_eq!(traffic.wrong.reordered, 2, "the sender's numbers say so");
+    }
+
+    #[test]
+    fn a_refused_message_does_not_narrow_the_window() {
+        let mut traffic = three_sent();
+        assert_eq!(traffic.unheard(0), 3);
+        ack(&mut traffic, 1, Some(4116));
+        assert_eq!(traffic.unheard(0), 2);
+        (1..3).for_each(|client| deliver(&mut traffic, client, 0, 1));
+        assert_eq!(traffic.unheard(0), 1);
     }
 
     #[test]
