@@ -21,8 +21,6 @@ pub struct Usage {
     pub resident: u64,
     /// Seconds of CPU since its start.
     pub cpu: f64,
-    /// Open files.
-    pub files: u64,
 }
 
 impl Probe {
@@ -41,7 +39,7 @@ impl Probe {
     pub fn usage(self) -> Option<Usage> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
-        Some(Usage { resident: resident(&status)?, cpu: cpu(&stat)?, files: self.files().len() as u64 })
+        Some(Usage { resident: resident(&status)?, cpu: cpu(&stat)? })
     }
 
     /// Resident bytes alone, which are cheap to ask for.
@@ -117,7 +115,8 @@ mod tests {
     #[test]
     fn this_process_uses_something() {
         let usage = Probe::own().usage().unwrap();
-        assert!(usage.resident > 100_000 && usage.files >= 3, "{usage:?}");
+        assert!(usage.resident > 100_000, "{usage:?}");
+        assert!(!Probe::own().files().is_empty());
     }
 
     #[test]
