@@ -119,7 +119,12 @@ fn groups_and_rooms_reach_everybody() {
     assert_eq!(json["latency_ms"]["delivery"]["count"], 20 * 30, "{json}");
     let json = good(server.http(), &format!("rooms --members 40 --window 2 --transport ws --transient {BRIEF}"));
     assert!(figure(&json, "delivered") >= 40.0, "{json}");
-    good(server.tcp(), &format!("rooms --members 10 --flood {BRIEF}"));
+    // On a busy machine a flood may be more than a member's outbox holds: then it is closed, and the run says so.
+    let address = server.tcp().to_string();
+    let flood = format!("rooms --members 10 --flood {BRIEF} --server {address}");
+    let output = bench(&flood.split_whitespace().collect::<Vec<_>>());
+    let closed = said(&output).contains("connections ended by themselves");
+    assert!(output.status.success() || closed, "{}", said(&output));
 }
 
 #[test]

@@ -82,7 +82,8 @@ fn fan_out_rate(sockets: usize, bytes: usize) -> std::io::Result<f64> {
         match first {
             None if time >= begin => first = Some((time, arrived)),
             Some((from, before)) if time >= from + LENGTH => {
-                drop(near);
+                // Its last reports then fail, which is how it knows, whatever it has still to read.
+                drop((near, control));
                 far.end()?;
                 return Ok((arrived - before) as f64 * SECOND as f64 / (time - from) as f64);
             }
