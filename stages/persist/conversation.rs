@@ -79,7 +79,8 @@ impl Draft<'_> {
     pub fn remove(&mut self, ask: &Ask, cid: ConvId, members: &[ClientId]) -> Result<Outcome, StoreError> {
         let Some(hot) = self.hot(ask.app, cid)? else { return Ok(not_found()) };
         let mut record = (*hot.conversation).clone();
-        let moved = match record.remove(&ask.client, members, self.now) {
+        // After the last message, as a join is: who goes has all up to there, and nothing later, whatever the clock does.
+        let moved = match record.remove(&ask.client, members, self.now.max(hot.newest.last_at)) {
             Ok(moved) => moved,
             Err(failure) => return Ok(Outcome::failed(failure)),
         };

@@ -22,6 +22,8 @@ mod say;
 mod unique;
 #[path = "simulated/will.rs"]
 mod will;
+#[path = "simulated/world/mod.rs"]
+mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -83,4 +85,20 @@ fn all_at_once_has_one_order_and_loses_nothing() {
 #[test]
 fn under_pressure_a_command_is_refused_or_done() {
     for_seeds(mix::refused_or_done);
+}
+
+#[test]
+fn a_million_operations_agree_with_the_model() {
+    world::a_million_operations();
+}
+
+#[test]
+#[ignore = "in a run of hundreds, some map of the stages in random order still tells"]
+fn a_seed_is_one_run() {
+    world::seeds_repeat();
+}
+
+#[test]
+fn what_once_failed_holds() {
+    world::found_before();
 }

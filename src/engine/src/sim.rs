@@ -30,6 +30,8 @@ pub struct Sim<E: Event> {
 struct Simulated<E: Event> {
     worker: Worker<E>,
     asleep: bool,
+    /// Stands still until then, in the middle of a batch maybe.
+    stalled: u64,
 }
 
 /// Things that happen outside the pipeline, later. Clones share them.
@@ -118,6 +120,25 @@ impl<E: Event> Sim<E> {
         self.steps
     }
 
+    /// The process has died: nobody works any more, and nothing outside is answered. Time and chance go on, and what comes
+    /// next is a new pipeline.
+    pub fn restart(&mut self) {
+        self.workers.clear();
+        // What is dropped here may be the last to hold something that asks for more.
+        let waiting = std::mem::take(&mut self.outside.waiting.lock().unwrap_or_else(|e| e.into_inner()).all);
+        drop(waiting);
+    }
+
+    /// The workers of one pool stand still for `time`, wherever they are, as threads do in a call to a slow disk.
+    pub fn stall(&mut self, pipeline: &Pipeline<E>, pool: &str, time: Duration) {
+        let until = self.clock.now.load(SeqCst) + time.as_nanos() as u64;
+        for simulated in &mut self.workers {
+            if &*pipeline.core.pools[simulated.worker.pool()].name == pool {
+                simulated.stalled = until;
+            }
+        }
+    }
+
     /// One random step of somebody. False when nobody has anything to do and nothing is expected, ever: what is then
     /// left inside is stuck, unless somebody from outside moves.
     pub fn step(&mut self, pipeline: &Pipeline<E>) -> bool {
@@ -149,12 +170,15 @@ impl<E: Event> Sim<E> {
     }
 
     fn is_awake(&mut self, i: usize) -> bool {
+        let now = self.clock.now.load(SeqCst);
         let simulated = &mut self.workers[i];
+        if simulated.stalled > now {
+            return false;
+        }
         if simulated.asleep && simulated.worker.sleeper.take_woken() {
             simulated.asleep = false;
             simulated.worker.get_up();
         }
-        let now = self.clock.now.load(SeqCst);
         !simulated.asleep && simulated.worker.busy_until().is_none_or(|until| until <= now + 1)
     }
 
@@ -163,7 +187,7 @@ impl<E: Event> Sim<E> {
         for (i, pool) in pipeline.core.pools.iter().enumerate() {
             for number in pool.hire() {
                 let worker = Worker::new(pipeline.core.clone(), i, number, Sleeper::new(None));
-                self.workers.push(Simulated { worker, asleep: false });
+                self.workers.push(Simulated { worker, asleep: false, stalled: 0 });
             }
         }
     }
@@ -187,7 +211,8 @@ impl<E: Event> Sim<E> {
         let deadline = core.stages.iter().filter_map(|stage| stage.deadlines.first()).min();
         let now = self.clock.now.load(SeqCst);
         let ends = self.workers.iter().filter_map(|simulated| simulated.worker.busy_until());
-        let working = ends.map(|until| until - 1).filter(|until| *until > now).min();
+        let stalled = self.workers.iter().map(|simulated| simulated.stalled + 1);
+        let working = ends.chain(stalled).map(|until| until - 1).filter(|until| *until > now).min();
         let Some(next) = [outside, deadline, working].into_iter().flatten().min() else { return false };
         // The controllers decide on time, even when nothing else happens until much later.
         let next = next.min(self.next_tick);

@@ -72,6 +72,11 @@ impl<E: Event> Worker<E> {
         Worker { core, pool, number, sleeper, kits, busy: None, task: Task::new(), searches: 0, searching: false }
     }
 
+    /// Whose worker it is.
+    pub fn pool(&self) -> usize {
+        self.pool
+    }
+
     /// Does one thing: finds a batch, or goes on with the one that it has.
     pub fn step(&mut self) -> Step {
         let core = self.core.clone();

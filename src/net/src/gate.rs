@@ -54,12 +54,11 @@ enum Gate {
         until: u64,
         held: Vec<Held>,
         bytes: usize,
+        /// Snapshots still to come that were made for sessions before this one.
+        stale: u32,
     },
     /// `counted` is sorted by stream.
-    Lifted {
-        until: u64,
-        counted: Vec<(u64, i64)>,
-    },
+    Lifted { until: u64, counted: Vec<(u64, i64)> },
 }
 
 #[derive(Default)]
@@ -71,11 +70,16 @@ pub(crate) struct Gates {
 }
 
 impl Gates {
-    /// A session enters. One that enters again starts anew.
+    /// A session enters. One that enters again starts anew, and what is still on its way for the one before is not for it:
+    /// said before its log-in is answered, it would be lost.
     pub(crate) fn shut(&mut self, conn: ConnId, peer: ClientId, now_ns: u64) {
         let until = now_ns + SHUT_NS;
+        let stale = match self.gates.get(&(conn, peer.clone())) {
+            Some(Gate::Shut { stale, .. }) => stale + 1,
+            _ => 0,
+        };
         self.shut.push_back((until, (conn, peer.clone())));
-        self.gates.insert((conn, peer), Gate::Shut { until, held: Vec::new(), bytes: 0 });
+        self.gates.insert((conn, peer), Gate::Shut { until, held: Vec::new(), bytes: 0, stale });
     }
 
     /// Looks at a delivery; `bound`: the most bytes that may wait for one session.
@@ -98,8 +102,8 @@ impl Gates {
         }
     }
 
-    /// The snapshot is there: gives what waited and is not counted in it, in order. `None`: the gate is not shut (any
-    /// more); the snapshot comes too late to be said, for what it counts was let through.
+    /// The snapshot is there: gives what waited and is not counted in it, in order. `None`: it is not to be said. The gate is
+    /// not shut (any more), and what it counts was let through; or it is of a session that was there before.
     pub(crate) fn lift(
         &mut self,
         conn: ConnId,
@@ -108,9 +112,17 @@ impl Gates {
         now_ns: u64,
     ) -> Option<Vec<Held>> {
         let session = (conn, peer.clone());
-        if !matches!(self.gates.get(&session), Some(Gate::Shut { .. })) {
-            return None;
+        match self.gates.get_mut(&session) {
+            Some(Gate::Shut { stale, .. }) if *stale > 0 => {
+                *stale -= 1;
+                None
+            }
+            Some(Gate::Shut { .. }) => self.open(session, counted, now_ns),
+            _ => None,
         }
+    }
+
+    fn open(&mut self, session: Session, counted: &[(u64, i64)], now_ns: u64) -> Option<Vec<Held>> {
         let Some(Gate::Shut { mut held, .. }) = self.gates.remove(&session) else { return None };
         self.forget_lifted();
         let mut counted = counted.to_vec();
@@ -144,7 +156,7 @@ impl Gates {
         // A session that has entered again has a newer gate, which is none of the older one's.
         while let Some((due, session)) = pop_due(&mut self.shut, now_ns) {
             if matches!(self.gates.get(&session), Some(Gate::Shut { until, .. }) if *until == due)
-                && let Some(held) = self.lift(session.0, &session.1, &[], now_ns)
+                && let Some(held) = self.open(session.clone(), &[], now_ns)
             {
                 late.push((session, held));
             }
@@ -229,6 +241,17 @@ mod tests {
         assert!(gates.expire(SHUT_NS).is_empty());
         assert_eq!(gates.expire(SHUT_NS + 5).len(), 1);
         assert_eq!(gates.lift(conn(), &ann(), &[(1, 1)], SHUT_NS + 6), None, "too late to be said");
+    }
+
+    #[test]
+    fn a_snapshot_of_the_session_before_is_not_said() {
+        let mut gates = Gates::default();
+        gates.shut(conn(), ann(), 0);
+        gates.shut(conn(), ann(), 1);
+        gates.pass(conn(), &ann(), &delivery(1, 7), BOUND);
+        assert_eq!(gates.lift(conn(), &ann(), &[(1, 5)], 2), None, "this one's is still to come");
+        gates.pass(conn(), &ann(), &delivery(1, 8), BOUND);
+        assert_eq!(gates.lift(conn(), &ann(), &[(1, 7)], 3), Some(vec![delivery(1, 8)]));
     }
 
     #[test]

@@ -50,6 +50,8 @@ struct Kept {
     nonces: BTreeMap<(AppId, Box<str>), Millis>,
     revoked: BTreeMap<[u8; 16], Millis>,
     commits: u64,
+    /// How often it was opened again.
+    opened: u32,
     /// How many more commits succeed; `None`: all.
     good: Option<u64>,
 }
@@ -66,6 +68,13 @@ impl ModelStore {
 
     pub fn mend(&self) {
         self.kept().good = None;
+    }
+
+    /// As another process opens what this one left: all that was committed, and the next start's number.
+    pub fn reopen(&self) {
+        let mut kept = self.kept();
+        kept.opened += 1;
+        kept.good = None;
     }
 
     /// How many commits succeeded.
@@ -197,7 +206,7 @@ impl Store for ModelStore {
     }
 
     fn start(&self) -> u32 {
-        self.options.start
+        self.options.start + self.kept().opened
     }
 
     fn seal_key(&self) -> [u8; 32] {

@@ -33,7 +33,7 @@ use super::say;
 
 pub const APP: AppId = AppId(0);
 /// What the wall clock shows when a run begins.
-const EPOCH: Millis = 1_790_000_000_000;
+pub const EPOCH: Millis = 1_790_000_000_000;
 
 /// What a scenario wants of its run.
 #[derive(Clone, Copy, Default)]
@@ -57,12 +57,14 @@ pub struct Rig {
     groups: HashMap<u64, Vec<Recipient>>,
     next_slot: u32,
     patience: u32,
-    tight: bool,
+    wanted: Wanted,
     /// How often somebody has moved.
     pub turns: u64,
     /// Time passes in small steps, so that nothing inside runs into its deadline: nobody is refused for that.
     pub calm: bool,
     beating: Arc<AtomicBool>,
+    /// What comes to clients goes here, in the order of its coming, and is not kept by the connections; where it is wanted.
+    pub news: Option<Vec<(ConnId, GenericCommand)>>,
 }
 
 /// A connection, as its client sees it.
@@ -91,7 +93,8 @@ pub struct Conn {
 }
 
 enum Gate {
-    Shut(Vec<(Bytes, Option<(u64, i64)>)>),
+    /// With what waits, and how many snapshots are still to come for sessions that were there before.
+    Shut(Vec<(Bytes, Option<(u64, i64)>)>, u32),
     Lifted(Arc<[(u64, i64)]>),
 }
 
@@ -152,47 +155,10 @@ impl Post for Mailbox {
 impl Rig {
     pub fn new(seed: u64, wanted: Wanted) -> Rig {
         let mut sim = Sim::new(seed);
-        let env = sim.env();
-        let clock: Arc<dyn Fn() -> Millis + Send + Sync> = {
-            let env = env.clone();
-            Arc::new(move || EPOCH + (env.now() / 1_000_000) as Millis)
-        };
-        let store = Arc::new(ModelStore::new(ModelOptions { clock: clock.clone(), ..ModelOptions::default() }));
+        let clock = clock_of(&sim);
+        let store = Arc::new(ModelStore::new(ModelOptions { clock, ..ModelOptions::default() }));
         let app = Arc::new(AppServer::new(wanted.hooks, sim.outside(), sim.random(u64::MAX)));
-        let mailbox = Arc::new(Mailbox {
-            bound: 8 + sim.random(100),
-            used: AtomicU64::new(0),
-            missed: AtomicU64::new(0),
-            mail: Mutex::default(),
-            wake: Mutex::default(),
-        });
-        let random = AtomicU64::new(sim.random(u64::MAX));
-        let world = World::new(Parts {
-            apps: Apps::new(vec![the_app()]),
-            directory: Arc::new(LocalDirectory::new()),
-            store: store.clone(),
-            hooks: app.clone(),
-            notifier: app.clone(),
-            post: mailbox.clone(),
-            clock,
-            random: Arc::new(move || {
-                let n = random.fetch_add(0x9E37_79B9_7F4A_7C15, SeqCst);
-                (u128::from(n) << 64 | u128::from(n.wrapping_mul(0xBF58_476D_1CE4_E5B9))).to_be_bytes()
-            }),
-            views: 64 * (1 + sim.random(8) as usize),
-            sessions_per_client: 100,
-            sessions_per_connection: wanted.sessions_per_connection.unwrap_or(100),
-            sample: 0.0,
-            journeys: 1,
-            tokens: Kept { nonces: 16, revoked: 1_000 },
-            trace: 0,
-        })
-        .expect("the model store reads");
-        let topology = topology(&mut sim, wanted.tight);
-        let sinks = HashMap::from([("net".to_owned(), mailbox.clone() as Arc<dyn Sink<Event>>)]);
-        let watch = Arc::new(Watch(world.clone()));
-        let pipeline = Pipeline::build(topology, modules(&world), sinks, watch, &["decode"], env)
-            .unwrap_or_else(|problems| panic!("seed {seed}: {problems:?}"));
+        let (pipeline, world, mailbox) = start(&mut sim, seed, wanted, store.clone(), app.clone());
         Rig {
             seed,
             sim,
@@ -205,10 +171,30 @@ impl Rig {
             groups: HashMap::new(),
             next_slot: 0,
             patience: 1 + (seed % 8) as u32,
-            tight: wanted.tight,
+            wanted,
             turns: 0,
             calm: seed.is_multiple_of(2),
             beating: Arc::default(),
+            news: None,
+        }
+    }
+
+    /// The server dies where it stands, and another one starts on what the store has. Every connection is gone.
+    pub fn crash(&mut self) {
+        self.sim.restart();
+        self.store.reopen();
+        let (pipeline, world, mailbox) =
+            start(&mut self.sim, self.seed, self.wanted, self.store.clone(), self.app.clone());
+        (self.pipeline, self.world, self.mailbox) = (pipeline, world, mailbox);
+        self.groups.clear();
+        self.beating = Arc::default();
+        self.conns.clear();
+    }
+
+    /// Whoever works with the disk waits for it.
+    pub fn stall(&mut self, time: Duration) {
+        for pool in ["persist", "disk"] {
+            self.sim.stall(&self.pipeline, pool, time);
         }
     }
 
@@ -369,7 +355,7 @@ impl Rig {
                 assert!(self.pipeline.quiet(), "seed {}: stuck: {:?}", self.seed, self.pipeline.depths());
                 for (conn, own) in self.conns.iter().filter(|(_, own)| own.open) {
                     assert!(own.waiting.is_empty(), "seed {}: {conn} waits for {:?}", self.seed, own.waiting);
-                    let shut = own.gates.values().filter(|gate| matches!(gate, Gate::Shut(_))).count();
+                    let shut = own.gates.values().filter(|gate| matches!(gate, Gate::Shut(..))).count();
                     assert_eq!(shut, 0, "seed {}: a gate of {conn} was never lifted", self.seed);
                 }
                 return;
@@ -385,7 +371,7 @@ impl Rig {
             workers: Some(1 + self.below(3)),
             batch: Some(1 + self.below(8)),
             bound: Some(match ["read", "hook", "push"].contains(&name) {
-                true if self.tight => 2 + self.below(8),
+                true if self.wanted.tight => 2 + self.below(8),
                 true => 4_096,
                 false => 32 + self.below(64),
             }),
@@ -438,7 +424,11 @@ impl Rig {
             Mail::LeaveAll { member, but } => self.leave_groups(member.conn, Some(&member.client), but),
             Mail::Entered(session) => {
                 if let Some(conn) = self.conns.get_mut(&session.conn).filter(|conn| conn.open) {
-                    conn.gates.insert(session.client, Gate::Shut(Vec::new()));
+                    let stale = match conn.gates.get(&session.client) {
+                        Some(Gate::Shut(_, stale)) => stale + 1,
+                        _ => 0,
+                    };
+                    conn.gates.insert(session.client, Gate::Shut(Vec::new(), stale));
                 }
             }
             Mail::Lift(lift) => self.lift(lift),
@@ -455,7 +445,7 @@ impl Rig {
     fn pass_gate(&mut self, to: &Recipient, frame: &Bytes, position: Option<(u64, i64)>) {
         let Some(conn) = self.conns.get_mut(&to.conn) else { return };
         match conn.gates.get_mut(&to.client) {
-            Some(Gate::Shut(held)) => held.push((frame.clone(), position)),
+            Some(Gate::Shut(held, _)) => held.push((frame.clone(), position)),
             Some(Gate::Lifted(counted)) if is_counted(counted, position) => {}
             _ => self.receive(to.conn, Some(&to.client), frame),
         }
@@ -463,11 +453,16 @@ impl Rig {
 
     fn lift(&mut self, Lift { session, first, counted, .. }: Lift) {
         let Some(conn) = self.conns.get_mut(&session.conn) else { return };
-        if !matches!(conn.gates.get(&session.client), Some(Gate::Shut(_))) {
-            return;
+        match conn.gates.get_mut(&session.client) {
+            Some(Gate::Shut(_, stale)) if *stale > 0 => {
+                *stale -= 1;
+                return;
+            }
+            Some(Gate::Shut(..)) => {}
+            _ => return,
         }
         let gate = conn.gates.insert(session.client.clone(), Gate::Lifted(counted.clone()));
-        let Some(Gate::Shut(held)) = gate else { return };
+        let Some(Gate::Shut(held, _)) = gate else { return };
         conn.lifted = Some(self.turns);
         let kept = held.into_iter().filter(|(_, position)| !is_counted(&counted, *position)).map(|(frame, _)| frame);
         for frame in first.into_iter().chain(kept) {
@@ -497,8 +492,10 @@ impl Rig {
         if let Some(i) = command.i {
             let waited = own.waiting.remove(&i);
             assert!(waited, "seed {}: {conn} did not wait for {command:?}", self.seed);
-            own.answers.insert(i, command.clone());
-            own.answered.insert(i, self.turns);
+            if self.news.is_none() {
+                own.answers.insert(i, command.clone());
+                own.answered.insert(i, self.turns);
+            }
             if say::is_closed(&command) {
                 let is_own = |other: &i32| own.asked_by[other] == own.asked_by[&i];
                 // What was asked before it was opened again is another session's.
@@ -508,7 +505,15 @@ impl Rig {
                 assert!(earlier.is_empty(), "seed {}: {conn} closed before {earlier:?}", self.seed);
             }
         }
-        own.got.push(command);
+        match &mut self.news {
+            Some(news) => news.push((conn, command)),
+            None => own.got.push(command),
+        }
+    }
+
+    /// The wall clock.
+    pub fn now(&self) -> Millis {
+        self.world.now()
     }
 
     // What is true in the end.
@@ -570,6 +575,56 @@ fn the_app() -> App {
         push_webhook: None,
         webhooks: Vec::new(),
     }
+}
+
+fn clock_of(sim: &Sim<Event>) -> Arc<dyn Fn() -> Millis + Send + Sync> {
+    let env = sim.env();
+    Arc::new(move || EPOCH + (env.now() / 1_000_000) as Millis)
+}
+
+/// One server's life, over a store that may have seen others.
+fn start(
+    sim: &mut Sim<Event>,
+    seed: u64,
+    wanted: Wanted,
+    store: Arc<ModelStore>,
+    app: Arc<AppServer>,
+) -> (Pipeline<Event>, Arc<World>, Arc<Mailbox>) {
+    let mailbox = Arc::new(Mailbox {
+        bound: 8 + sim.random(100),
+        used: AtomicU64::new(0),
+        missed: AtomicU64::new(0),
+        mail: Mutex::default(),
+        wake: Mutex::default(),
+    });
+    let random = AtomicU64::new(sim.random(u64::MAX));
+    let world = World::new(Parts {
+        apps: Apps::new(vec![the_app()]),
+        directory: Arc::new(LocalDirectory::new()),
+        store,
+        hooks: app.clone(),
+        notifier: app,
+        post: mailbox.clone(),
+        clock: clock_of(sim),
+        random: Arc::new(move || {
+            let n = random.fetch_add(0x9E37_79B9_7F4A_7C15, SeqCst);
+            (u128::from(n) << 64 | u128::from(n.wrapping_mul(0xBF58_476D_1CE4_E5B9))).to_be_bytes()
+        }),
+        views: 64 * (1 + sim.random(8) as usize),
+        sessions_per_client: 100,
+        sessions_per_connection: wanted.sessions_per_connection.unwrap_or(100),
+        sample: 0.0,
+        journeys: 1,
+        tokens: Kept { nonces: 16, revoked: 1_000 },
+        trace: 0,
+    })
+    .expect("the model store reads");
+    let topology = topology(sim, wanted.tight);
+    let sinks = HashMap::from([("net".to_owned(), mailbox.clone() as Arc<dyn Sink<Event>>)]);
+    let watch = Arc::new(Watch(world.clone()));
+    let pipeline = Pipeline::build(topology, modules(&world), sinks, watch, &["decode"], sim.env())
+        .unwrap_or_else(|problems| panic!("seed {seed}: {problems:?}"));
+    (pipeline, world, mailbox)
 }
 
 /// The usual pipeline, in a layout and with sizes that the seed chooses. What stands beside the line has room for all
