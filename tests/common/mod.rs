@@ -12,6 +12,8 @@ pub mod crowd;
 pub mod faults;
 pub mod http;
 pub mod load;
+pub mod open_loop;
+pub mod plot;
 pub mod power;
 pub mod raw;
 pub mod receiver;

@@ -1,6 +1,6 @@
 //! How much is let in, decided once an interval from what the stages and the door have noted.
 //!
-//! Nothing is refused until events have waited longer than a stage's target all through an interval. What the door let in
+//! Nothing is refused until events have waited longer than a stage's target all through two intervals. What the door let in
 //! while that stage always had work, less what its queue grew by, is the *limit*: what the stage can keep up with. From then
 //! on as much is let in as the limit, a little more when the queue is short and less when it is long, so that it stays
 //! just long enough to keep the stage busy. When the stage runs out of work, the limit was too low and rises; when less is
@@ -30,6 +30,8 @@ pub(crate) struct Interval {
 #[derive(Debug, Default)]
 pub(crate) struct Controller {
     limit: Option<Limit>,
+    /// Whether the wait was above the target in the interval before.
+    late: bool,
 }
 
 #[derive(Debug)]
@@ -58,11 +60,14 @@ const BACKLOGGED: f64 = 0.8;
 impl Controller {
     /// How many may be let in during the next interval, if it is as long as this one; `None`: all.
     pub fn decide(&mut self, interval: Interval) -> Option<f64> {
-        if self.limit.is_none() && interval.wait <= 1.0 {
+        let late = interval.wait > 1.0;
+        let was_late = std::mem::replace(&mut self.late, late);
+        // An interval may be no longer than two batches: one that was late is chance.
+        if self.limit.is_none() && !(late && was_late) {
             return None;
         }
         let limit = self.limit.get_or_insert(Limit { rate: 0.0, ns: 0.0, admitted: 0.0, grown: 0.0, idle: 0, calm: 0 });
-        limit.calm = if interval.refusing || interval.wait > 1.0 { 0 } else { limit.calm + 1 };
+        limit.calm = if interval.refusing || late { 0 } else { limit.calm + 1 };
         if limit.calm > CALM {
             self.limit = None;
             return None;
@@ -107,8 +112,9 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_what_the_stage_keeps_up_with_from_the_first_interval() {
+    fn the_limit_is_what_the_stage_keeps_up_with_from_the_second_interval() {
         let mut controller = Controller::default();
+        assert_eq!(controller.decide(Interval { refusing: false, ..busy(2.0, 400) }), None, "once is chance");
         let first = controller.decide(Interval { refusing: false, ..busy(2.0, 400) }).unwrap();
         assert!((60.0..=100.0).contains(&first), "{first}: 100, less for the queue that has to go");
         let held = controller.decide(busy(HOLD, 100)).unwrap();
@@ -119,6 +125,7 @@ mod tests {
     #[test]
     fn a_limit_that_is_too_low_rises_the_faster_the_longer_it_is() {
         let mut controller = Controller::default();
+        controller.decide(busy(2.0, 100));
         controller.decide(busy(2.0, 100)).unwrap();
         let idle = Interval { wait: 0.0, full: 0.1, ..busy(0.0, 50) };
         let steps: Vec<f64> = (0..4).map(|_| controller.decide(idle).unwrap()).collect();
@@ -129,6 +136,7 @@ mod tests {
     #[test]
     fn when_nobody_has_been_refused_for_a_while_the_limit_is_forgotten() {
         let mut controller = Controller::default();
+        controller.decide(busy(2.0, 100));
         assert!(controller.decide(busy(2.0, 100)).is_some());
         let calm = Interval { refusing: false, ..busy(0.1, 50) };
         let intervals = (0..100).take_while(|_| controller.decide(calm).is_some()).count();
@@ -138,6 +146,7 @@ mod tests {
     #[test]
     fn nothing_let_in_and_nothing_done_leaves_a_limit_that_can_rise() {
         let mut controller = Controller::default();
+        controller.decide(busy(9.0, 0));
         controller.decide(busy(9.0, 0)).unwrap();
         let idle = Interval { wait: 0.0, full: 0.0, ..busy(0.0, 0) };
         let after = (0..60).map(|_| controller.decide(idle).unwrap()).last().unwrap();

@@ -33,7 +33,7 @@ impl Decisions {
 /// How long the work that waits before a stage may take, in quarters of its target: a burst may wait a while, but not on
 /// top of too much.
 const BURST: u64 = 10;
-const LATE: u64 = 4;
+const LATE: u64 = 6;
 
 /// An interval grows while a stage that has work finishes none of it: a batch may take longer than an interval. One that
 /// grows to more than so many times its length says that the stage stood still, and nothing about what it can do.

@@ -33,14 +33,14 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A disk: a commit takes 20 ms, of 64 calls at most.
+    /// A disk: a commit takes 25 ms, of 32 calls at most.
     pub fn disk(seed: u64) -> Scene {
         Scene {
             seed,
             users: 200,
-            per_batch: Duration::from_millis(20),
+            per_batch: Duration::from_millis(25),
             per_call: Duration::ZERO,
-            batch: 64,
+            batch: 32,
             delay_target: Duration::from_millis(25),
             mix: [0.05, 0.75, 0.05, 0.15],
             hog: 0.0,
