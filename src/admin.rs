@@ -50,15 +50,15 @@ impl Watcher {
 
 impl Admin for Watcher {
     fn readiness(&self) -> Readiness {
-        let mut reasons = Vec::new();
+        let mut stopping = Vec::new();
         if self.draining.load(Ordering::SeqCst) {
-            reasons.push("draining: the server is about to stop".to_owned());
+            stopping.push("draining: the server is about to stop".to_owned());
         }
         if self.net.get().is_none() {
-            reasons.push("starting: nobody can connect yet".to_owned());
+            stopping.push("starting: nobody can connect yet".to_owned());
         }
-        reasons.extend(self.store.trouble());
-        Readiness { ready: reasons.is_empty(), reasons }
+        stopping.extend(self.store.trouble());
+        readiness(stopping, self.store.warning())
     }
 
     fn stages(&self) -> Vec<StageReport> {
@@ -118,6 +118,11 @@ impl Admin for Watcher {
         families.extend(self.notifier.families());
         families
     }
+}
+
+/// A warning alone turns nobody away: a server that still works is better than none.
+fn readiness(stopping: Vec<String>, warning: Option<String>) -> Readiness {
+    Readiness { ready: stopping.is_empty(), reasons: stopping.into_iter().chain(warning).collect() }
 }
 
 impl Watcher {
@@ -252,5 +257,19 @@ impl Journeys for Watcher {
             })
             .collect();
         Some(json!({ "id": message, "stages": stages, "total_us": us(end - start) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_said_and_turns_nobody_away() {
+        let low = || Some("only 55 MiB are free on the data folder's disk".to_owned());
+        assert_eq!(readiness(vec![], None), Readiness { ready: true, reasons: vec![] });
+        assert_eq!(readiness(vec![], low()), Readiness { ready: true, reasons: low().into_iter().collect() });
+        let both = readiness(vec!["draining".to_owned()], low());
+        assert_eq!((both.ready, both.reasons.len(), &*both.reasons[0]), (false, 2, "draining"));
     }
 }

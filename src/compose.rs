@@ -53,16 +53,61 @@ pub struct Server {
     pub development: bool,
 }
 
-/// Starts everything, or says in words what stands in the way.
+/// Starts everything, or says in words what stands in the way. What was opened by then is closed again in order.
 pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
     let development = is_development(&config);
     refuse_others_folder(&args.data)?;
     std::fs::create_dir_all(&args.data)
         .map_err(|error| format!("cannot make the data folder {}: {error}", args.data.display()))?;
     let certificate = certificate(&config, args, development)?;
+    // Addresses before the store: one that is taken is the likeliest thing to go wrong, and then nothing was opened yet.
+    let options = net_options(&config, certificate.as_ref())?;
+    let listeners = net::Listeners::bind(&options).map_err(|error| error.to_string())?;
+    let admin = tidegate_http::bind_admin(config.listen.admin).map_err(|error| error.to_string())?;
     let runtime = HttpRuntime::start(HTTP_THREADS).map_err(|error| error.to_string())?;
     let clock: Clock = Arc::new(now);
-    let store = rocks::open(RocksOptions {
+    let store = open_store(&config, args, clock.clone())?;
+    let recovered = store.recovered();
+    let bound = Bound { options, listeners, admin };
+    match assemble(&config, bound, &runtime, Arc::new(store), clock) {
+        Ok(Assembled { net, http, pipeline, watcher }) => Ok(Server {
+            config,
+            net,
+            http,
+            pipeline,
+            watcher,
+            runtime,
+            authority: certificate.and_then(|certificate| certificate.authority),
+            recovered,
+            development,
+        }),
+        Err(error) => {
+            // What is served there already may hold the store, which closes with its last user.
+            runtime.stop(STOP_PATIENCE);
+            Err(error)
+        }
+    }
+}
+
+/// For what is under way on the HTTP side when a start fails.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Addresses that are ours already.
+struct Bound {
+    options: net::Options,
+    listeners: net::Listeners,
+    admin: std::net::TcpListener,
+}
+
+struct Assembled {
+    net: Arc<net::Net>,
+    http: Arc<HttpWay>,
+    pipeline: Arc<Pipeline<Event>>,
+    watcher: Arc<Watcher>,
+}
+
+fn open_store(config: &Config, args: &RunArgs, clock: Clock) -> Result<rocks::RocksStore, String> {
+    rocks::open(RocksOptions {
         path: args.data.join("store"),
         apps: config.apps.iter().map(|app| app.id.clone()).collect(),
         sync: match config.store.sync {
@@ -74,22 +119,53 @@ pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
         dedupe_window: config.store.dedupe_window,
         max_open_files: i32::try_from(config.store.max_open_files).unwrap_or(i32::MAX),
         block_cache: BLOCK_CACHE,
-        clock: clock.clone(),
+        clock,
     })
-    .map_err(|error| error.to_string())?;
-    let recovered = store.recovered();
-    let store: Arc<dyn Store> = Arc::new(store);
+    .map_err(|error| error.to_string())
+}
 
+/// The clock is the engine's, once there is one.
+fn net_options(config: &Config, certificate: Option<&Certificate>) -> Result<net::Options, String> {
+    let trusted = config.listen.trusted_proxies.iter().map(|block| block.to_string().parse());
+    Ok(net::Options {
+        http: config.listen.http,
+        tcp: config.listen.tcp,
+        reactors: config.net.reactors,
+        mailbox: config.net.mailbox,
+        outbox: config.net.outbox,
+        credits: u32::try_from(config.net.credits).unwrap_or(u32::MAX),
+        credit_bytes: config.net.credit_bytes,
+        max_frame: config.net.max_frame,
+        tls: certificate.map(|certificate| certificate.config.clone()),
+        plain: config.listen.plain,
+        trusted_proxies: trusted.collect::<Result<_, String>>()?,
+        idle_timeout: config.net.idle_timeout,
+        login_timeout: config.net.login_timeout,
+        handshake_timeout: config.net.handshake_timeout,
+        max_connections: config.net.max_connections,
+        node: 0,
+        ..net::Options::default()
+    })
+}
+
+/// What stands on the store. On an error its threads are stopped by being dropped, the pipeline's before the store.
+fn assemble(
+    config: &Config,
+    bound: Bound,
+    runtime: &HttpRuntime,
+    store: Arc<dyn Store>,
+    clock: Clock,
+) -> Result<Assembled, String> {
+    let development = is_development(config);
     let in_flight = config.topology.stages.iter().filter_map(|stage| config.in_flight(&stage.name)).max();
     let hook_options = HookOptions {
         in_flight: in_flight.unwrap_or(256),
         default_push: Some(DEFAULT_PUSH.into()),
         ..HookOptions::default()
     };
-    let hooks = Arc::new(WebhookHooks::start(&runtime, hook_options, &config.apps).map_err(|error| error.to_string())?);
+    let hooks = Arc::new(WebhookHooks::start(runtime, hook_options, &config.apps).map_err(|error| error.to_string())?);
     let notifier = Arc::new(
-        WebhookNotifier::start(&runtime, NotifierOptions::default(), &config.apps)
-            .map_err(|error| error.to_string())?,
+        WebhookNotifier::start(runtime, NotifierOptions::default(), &config.apps).map_err(|error| error.to_string())?,
     );
     let reactors = Arc::new(Reactors::default());
     let world = World::new(Parts {
@@ -125,37 +201,14 @@ pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
     pipeline.start().map_err(|error| format!("cannot start the pipeline's threads: {error}"))?;
 
     let http = Arc::new(HttpWay::default());
+    let Bound { options, listeners, admin } = bound;
     let clock = pipeline.clone();
-    let options = net::Options {
-        http: config.listen.http,
-        tcp: config.listen.tcp,
-        reactors: config.net.reactors,
-        mailbox: config.net.mailbox,
-        outbox: config.net.outbox,
-        credits: u32::try_from(config.net.credits).unwrap_or(u32::MAX),
-        credit_bytes: config.net.credit_bytes,
-        max_frame: config.net.max_frame,
-        tls: certificate.as_ref().map(|certificate| certificate.config.clone()),
-        plain: config.listen.plain,
-        trusted_proxies: config
-            .listen
-            .trusted_proxies
-            .iter()
-            .map(|block| block.to_string().parse())
-            .collect::<Result<_, String>>()?,
-        idle_timeout: config.net.idle_timeout,
-        login_timeout: config.net.login_timeout,
-        handshake_timeout: config.net.handshake_timeout,
-        max_connections: config.net.max_connections,
-        node: 0,
-        clock: Arc::new(move || clock.now()),
-    };
+    let options = net::Options { clock: Arc::new(move || clock.now()), ..options };
     // The HTTP side first: whoever connects must be served at once.
     let watcher = Arc::new(Watcher::new(world.clone(), pipeline.clone(), store, hooks, notifier));
     let side = HttpSide::start(
-        &runtime,
+        runtime,
         tidegate_http::Options {
-            admin: Some(config.listen.admin),
             public_url: config.listen.public_url.clone().map(Into::into),
             ..tidegate_http::Options::default()
         },
@@ -163,7 +216,7 @@ pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
             apps: config.apps.clone(),
             pages: if development { pages::PAGES.to_vec() } else { Vec::new() },
             journeys: development.then(|| watcher.clone() as Arc<dyn tidegate_http::Journeys>),
-            admin: Some(watcher.clone()),
+            admin: Some((admin, watcher.clone())),
         },
     )
     .map_err(|error| error.to_string())?;
@@ -172,20 +225,11 @@ pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
         world.journeys.sample_all();
     }
     let door = Arc::new(Entrance { world, door: pipeline.door(&entry) });
-    let net = Arc::new(net::start(options, door, Some(http.clone())).map_err(|error| error.to_string())?);
+    let net = net::start(options, listeners, door, Some(http.clone())).map_err(|error| error.to_string())?;
+    let net = Arc::new(net);
     reactors.connect(net.mailbox());
     watcher.watch(&net);
-    Ok(Server {
-        config,
-        net,
-        http,
-        pipeline,
-        watcher,
-        runtime,
-        authority: certificate.and_then(|certificate| certificate.authority),
-        recovered,
-        development,
-    })
+    Ok(Assembled { net, http, pipeline, watcher })
 }
 
 /// Looks at the store of a data folder that no server is using.

@@ -200,6 +200,23 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
+fn a_start_that_fails_leaves_the_store_closed() {
+    let mut server = Server::start();
+    server.term();
+    assert!(server.ended(PATIENCE).success());
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (busy, free) = (taken.local_addr().unwrap().to_string(), || format!("127.0.0.1:{}", free_port()));
+    for [http, tcp, admin] in [[&busy, &free(), &free()], [&free(), &busy, &free()], [&free(), &free(), &busy]] {
+        let tables = format!("[listen]\nhttp = \"{http}\"\ntcp = \"{tcp}\"\nadmin = \"{admin}\"\n");
+        let (_file, path) = file(&tables);
+        let output = run(&["run", "--config", &path, "--data", server.data().to_str().unwrap()]);
+        assert!(code(&output) == 1 && err(&output).contains(&busy), "{output:?}");
+    }
+    server.restart();
+    assert!(!server.said().contains("recovered"), "{}", server.said());
+}
+
+#[test]
 fn a_log_may_be_for_machines() {
     let (folder, path) = file(&listen("127.0.0.1:0"));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -53,7 +53,7 @@ impl Stage<Event> for Worker {
                 self.0.traces.note(|| Step::new(now, "pushed", "push").message(mid).to(notification.to.iter()));
                 let done = move |result: Result<(), String>| {
                     if let Err(error) = result {
-                        log::warn!("the push for message {mid} was not taken: {error}");
+                        log::debug!("the push for message {mid} was not taken: {error}");
                     }
                     ticket.resume(Answer::Done);
                 };

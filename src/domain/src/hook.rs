@@ -113,6 +113,6 @@ impl HookEvent {
 pub trait Notifier: Send + Sync {
     /// Whether this app has one; cheap.
     fn serves(&self, app: AppId) -> bool;
-    /// `done(Ok)` when the provider took it; the error is for the log and the counters.
+    /// `done(Ok)` when the provider took it. Whoever implements it warns of failures, as often as is good for a log.
     fn notify(&self, notification: Notification, done: Box<dyn FnOnce(Result<(), String>) + Send>);
 }

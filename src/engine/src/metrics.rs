@@ -30,16 +30,18 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     fn new() -> Recorder {
-        let histogram =
-            |most| Histogram::new_with_bounds(1, most, 2).expect("1 to a large number at 2 digits is valid");
+        let histogram = |most, digits| {
+            Histogram::new_with_bounds(1, most, digits).expect("1 to a large number at some digits is valid")
+        };
         Recorder {
             events: 0,
             busy: 0,
             wait_sum: 0,
-            wait: histogram(LONGEST_NS),
-            service: histogram(LONGEST_NS),
-            held: histogram(LONGEST_NS),
-            batch: histogram(1 << 20),
+            wait: histogram(LONGEST_NS, 2),
+            service: histogram(LONGEST_NS, 2),
+            held: histogram(LONGEST_NS, 2),
+            // People compare these with a number that they set: at 3 digits whatever is below 2,048 is exact.
+            batch: histogram(1 << 20, 3),
         }
     }
 
@@ -293,6 +295,16 @@ mod tests {
         (4..=13).for_each(|n| metrics.rotate(n, 0));
         assert_eq!((kept(&metrics), metrics.report(14, 0).0.events), (0, 0), "its second has passed");
         assert_eq!(metrics.report(14, 0).1.events, 1);
+    }
+
+    #[test]
+    fn small_batches_are_told_exactly() {
+        for size in [1, 63, 64, 129, 255, 256, 257, 512, 1_000, 2_047] {
+            let metrics = StageMetrics::new(1);
+            held(&metrics.recorder()).note(&[1], &[], 1, size);
+            let batch = metrics.report(2, 0).0.batch;
+            assert_eq!((batch.p50, batch.p999, batch.max), (size as u64, size as u64, size as u64));
+        }
     }
 
     #[test]

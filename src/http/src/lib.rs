@@ -14,6 +14,7 @@ mod notifier;
 mod public;
 mod runtime;
 mod server;
+mod sparing;
 mod stream;
 mod target;
 
@@ -26,7 +27,7 @@ pub use metrics::{Family, Kind, Sample, Value};
 pub use notifier::{NotifierOptions, WebhookNotifier};
 pub use public::{Journeys, Page};
 pub use runtime::HttpRuntime;
-pub use server::{Deps, HttpSide, Options};
+pub use server::{Deps, HttpSide, Options, bind_admin};
 pub use stream::{HttpStream, Piped, ToSocket};
 
 /// Why the HTTP side could not start. Each says what to change.

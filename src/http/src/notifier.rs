@@ -21,6 +21,7 @@ use crate::breaker::Breaker;
 use crate::client::{self, Client};
 use crate::hooks::Once;
 use crate::metrics::{Family, Kind};
+use crate::sparing::Sparing;
 use crate::target::{CallError, Counts, Target};
 use crate::{HttpRuntime, StartError};
 
@@ -99,6 +100,7 @@ impl WebhookNotifier {
             let Some(url) = &app.push_webhook else { continue };
             let refused = || StartError::Url { app: app.id.clone(), url: url.clone() };
             let target = Target {
+                name: format!("push_webhook of app {}", app.id).into(),
                 uri: client::callable(url).ok_or_else(refused)?,
                 secret: None,
                 timeout: options.timeout,
@@ -109,6 +111,7 @@ impl WebhookNotifier {
                 most_pending: options.pending.max(1),
                 pending: AtomicUsize::new(0),
                 counts: Counts::default(),
+                words: Sparing::default(),
             };
             let waiting = Arc::new(Semaphore::new(options.pending.clamp(1, Semaphore::MAX_PERMITS)));
             by_app.insert(app.index, Arc::new(AppPush { id: app.id.clone(), target, waiting }));
@@ -152,6 +155,7 @@ impl Notifier for WebhookNotifier {
             return;
         };
         let Ok(place) = app.waiting.clone().try_acquire_owned() else {
+            app.target.warn("a notification", &CallError::Crowded, "it is given up");
             self.handle.spawn(async move { done.tell(Err("too many notifications are waiting".to_owned())) });
             return;
         };
@@ -159,6 +163,9 @@ impl Notifier for WebhookNotifier {
         self.handle.spawn(async move {
             let told = deliver(&app, &client, &notification, tries, pause).await;
             drop(place);
+            if let Err(error) = &told {
+                app.target.warn("a notification", error, "it is given up");
+            }
             done.tell(told.map_err(|error| error.to_string()));
         });
     }

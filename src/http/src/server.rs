@@ -25,27 +25,19 @@ use crate::{HttpRuntime, HttpStream, StartError};
 /// What the operator chose.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the admin side listens; port 0 takes a free one. Its answers have no login: loopback only.
-    pub admin: Option<SocketAddr>,
     /// `http(s)://host[:port]`: what `/v1/route` tells, in place of the request's own host and scheme.
     pub public_url: Option<Box<str>>,
     /// Seconds that an SDK may keep what `/v1/route` told.
     pub route_ttl_s: u32,
     /// Plain HTTP connections served at once; one more is answered 503.
     pub connections: usize,
-    /// The longest wait for a request's head, idle keep-alive included.
+    /// The longest wait for a request's head, idle keep-alive included, on either side.
     pub head_timeout: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options {
-            admin: None,
-            public_url: None,
-            route_ttl_s: 3600,
-            connections: 1024,
-            head_timeout: Duration::from_secs(30),
-        }
+        Options { public_url: None, route_ttl_s: 3600, connections: 1024, head_timeout: Duration::from_secs(30) }
     }
 }
 
@@ -57,9 +49,20 @@ pub struct Deps {
     pub pages: Vec<Page>,
     /// `None` outside development: the path does not exist then.
     pub journeys: Option<Arc<dyn Journeys>>,
-    /// Needed for `Options::admin` to have an effect.
-    pub admin: Option<Arc<dyn Admin>>,
+    /// The admin side, and where it listens, from [`bind_admin`]. Its answers have no login: loopback only.
+    pub admin: Option<(TcpListener, Arc<dyn Admin>)>,
 }
+
+/// Takes the admin side's address before anything is started that it would have to show. Port 0 takes a free one.
+pub fn bind_admin(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let refused = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    Ok(listener)
+}
+
+/// Connections to the admin side at once: scrapers, engineers and scripts; one more is answered 503.
+const ADMIN_CONNECTIONS: usize = 64;
 
 /// The running HTTP side. It lives on the runtime; dropped, it drains.
 pub struct HttpSide {
@@ -72,7 +75,7 @@ pub struct HttpSide {
 }
 
 impl HttpSide {
-    /// Binds the admin address and begins to serve it.
+    /// Begins to serve the admin side; the public one serves what it is handed.
     pub fn start(runtime: &HttpRuntime, options: Options, deps: Deps) -> Result<Self, StartError> {
         let handle = runtime.handle();
         let told = options.public_url.as_deref().map(public::socket_url).transpose()?;
@@ -83,9 +86,11 @@ impl HttpSide {
             pages: deps.pages.into_iter().map(|page| (page.path, page)).collect(),
             journeys: deps.journeys,
         });
-        let admin = match (options.admin, deps.admin) {
-            (Some(address), Some(admin)) => Some(serve_admin(&handle, address, admin::router(admin))?),
-            _ => None,
+        let admin = match deps.admin {
+            Some((listener, admin)) => {
+                Some(serve_admin(&handle, listener, admin::router(admin), options.head_timeout)?)
+            }
+            None => None,
         };
         Ok(HttpSide {
             handle,
@@ -139,11 +144,7 @@ async fn serve(stream: Served, peer: Peer, public: Router, mut leaving: watch::R
     });
     // Who comes while the server leaves is served once: the router's answer, say.
     let is_leaving = *leaving.borrow();
-    let connection = http1::Builder::new()
-        .keep_alive(!is_leaving)
-        .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
-        .serve_connection(TokioIo::new(stream), service);
+    let connection = patient(head_timeout).keep_alive(!is_leaving).serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -157,16 +158,49 @@ async fn serve(stream: Served, peer: Peer, public: Router, mut leaving: watch::R
     }
 }
 
-fn serve_admin(handle: &Handle, address: SocketAddr, routes: Router) -> Result<SocketAddr, StartError> {
-    let refused = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).map_err(refused)?;
-    listener.set_nonblocking(true).map_err(refused)?;
-    let bound = listener.local_addr().map_err(refused)?;
+/// Whoever sends no whole head in time, or nothing more on a kept connection, is hung up on.
+fn patient(head_timeout: Duration) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(head_timeout);
+    builder
+}
+
+fn serve_admin(
+    handle: &Handle,
+    listener: TcpListener,
+    routes: Router,
+    head_timeout: Duration,
+) -> Result<SocketAddr, StartError> {
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let bound = listener.local_addr().map_err(|source| StartError::Listen { address: nowhere, source })?;
     let _inside = handle.enter();
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(refused)?;
+    let listener =
+        tokio::net::TcpListener::from_std(listener).map_err(|source| StartError::Listen { address: bound, source })?;
     handle.spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
-            log::error!("the admin side ended: {error}");
+        let room = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
+        loop {
+            let Ok((stream, peer)) = listener.accept().await else {
+                // Out of descriptors, say: the listener itself does not end.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let Ok(place) = room.clone().try_acquire_owned() else {
+                tokio::spawn(async move {
+                    // A fresh socket has room for so little; who is gone already hears nothing.
+                    if stream.writable().await.is_ok() {
+                        stream.try_write(&full()).ok();
+                    }
+                });
+                continue;
+            };
+            let routes = TowerToHyperService::new(routes.clone());
+            let connection = patient(head_timeout).serve_connection(TokioIo::new(stream), routes);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    log::debug!("admin connection of {peer} ended: {error}");
+                }
+                drop(place);
+            });
         }
     });
     Ok(bound)

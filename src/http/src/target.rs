@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::breaker::Breaker;
 use crate::client::{Client, PostError};
+use crate::sparing::Sparing;
 
 /// Why a call came to nothing. The words end up in logs and in the sender's `detail`: no address, no secret.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +40,22 @@ pub(crate) enum CallError {
     Lie(String),
 }
 
+impl CallError {
+    /// For the operator's log, who may know more than a sender.
+    fn story(&self) -> String {
+        match self {
+            CallError::Unreachable(why) => why.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// Places shared by several receivers, the app's share first.
 pub(crate) type Places = [Arc<Semaphore>; 2];
 
 pub(crate) struct Target {
+    /// For logs: what it is, and of which app.
+    pub name: Box<str>,
     pub uri: Uri,
     /// Signs what is sent.
     pub secret: Option<Box<str>>,
@@ -57,6 +70,7 @@ pub(crate) struct Target {
     pub most_pending: usize,
     pub pending: AtomicUsize,
     pub counts: Counts,
+    pub words: Sparing,
 }
 
 /// Since the start.
@@ -131,8 +145,10 @@ impl Target {
             Ok(_) => leave.succeeded(),
             Err(error) => {
                 if leave.failed(std::time::Instant::now()) {
-                    let reason = if let CallError::Unreachable(why) = error { why.clone() } else { error.to_string() };
-                    log::warn!("{} is left alone for a while, its last failure: {reason}", self.host());
+                    let (name, host, why) = (&self.name, self.host(), error.story());
+                    log::warn!(
+                        "{name} at {host} is left alone for a while: too many failures in a row, the last: {why}"
+                    );
                 }
             }
         }
@@ -167,9 +183,23 @@ impl Target {
         Some((HeaderName::from_static("x-tidegate-signature"), value))
     }
 
-    /// For logs: the path may hold a token, the host does not.
-    pub fn host(&self) -> &str {
-        self.uri.host().unwrap_or_default()
+    /// For logs: the path may hold a token, and what stands before the host a password.
+    pub fn host(&self) -> String {
+        let host = self.uri.host().unwrap_or_default();
+        self.uri.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
+    /// Warns of a failed call, though not of each: the first, then one in a while with the number of those between.
+    /// `what`: what was called for; `then`: what became of it.
+    pub fn warn(&self, what: &str, cause: &CallError, then: &str) {
+        let (name, host, why) = (&self.name, self.host(), cause.story());
+        match self.words.say(std::time::Instant::now()) {
+            Some(0) => log::warn!("{name} at {host} failed on {what}: {why}; {then}"),
+            Some(more) => {
+                log::warn!("{name} at {host} failed on {what}: {why}; {then} ({more} more since the last word)")
+            }
+            None => log::debug!("{name} at {host} failed on {what}: {why}; {then}"),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tidegate_http::{
     Admin, Blocked, Deps, Family, HttpRuntime, HttpSide, Kind, Options, Percentiles, Policy, PoolPatch, PoolReport,
-    Readiness, Refused, Sample, StagePatch, StageReport, StartError, TraceOf, TraceStep,
+    Readiness, Refused, Sample, StagePatch, StageReport, StartError, TraceOf, TraceStep, bind_admin,
 };
 
 struct Table {
@@ -109,10 +109,15 @@ struct Server {
 }
 
 fn server() -> Server {
+    with(Options::default())
+}
+
+fn with(options: Options) -> Server {
     let runtime = HttpRuntime::start(1).unwrap();
     let table = Arc::new(Table { route: Mutex::new(report()), reasons: Mutex::default() });
-    let options = Options { admin: Some("127.0.0.1:0".parse().unwrap()), ..Options::default() };
-    let side = HttpSide::start(&runtime, options, Deps { admin: Some(table.clone()), ..Deps::default() }).unwrap();
+    let listener = bind_admin("127.0.0.1:0".parse().unwrap()).unwrap();
+    let deps = Deps { admin: Some((listener, table.clone())), ..Deps::default() };
+    let side = HttpSide::start(&runtime, options, deps).unwrap();
     Server { address: side.admin_addr().unwrap(), table, _side: side, _runtime: runtime }
 }
 
@@ -261,9 +266,67 @@ fn metrics_are_open_metrics() {
 #[test]
 fn an_address_in_use_is_refused_in_words() {
     let server = server();
-    let options = Options { admin: Some(server.address), ..Options::default() };
-    let again =
-        HttpSide::start(&server._runtime, options, Deps { admin: Some(server.table.clone()), ..Deps::default() });
-    let Err(error @ StartError::Listen { .. }) = again else { panic!("two servers on one address") };
+    let Err(error @ StartError::Listen { .. }) = bind_admin(server.address) else {
+        panic!("two servers on one address")
+    };
     assert!(error.to_string().contains(&server.address.to_string()), "{error}");
+}
+
+#[test]
+fn a_body_too_long_is_refused_as_json() {
+    let server = server();
+    for length in [65 * 1024, 3 << 20] {
+        let body = format!("{{\"workers\":{}1}}", " ".repeat(length));
+        let (status, error) = server.json("PATCH", "/stages/route", &body);
+        assert_eq!((status, &error["code"]), (413, &json!(413)), "{error}");
+    }
+    assert_eq!(server.json("PATCH", "/pools/common", &format!("{}{{}}", " ".repeat(60 * 1024))).0, 200);
+}
+
+/// What comes until the server hangs up.
+fn rest(mut stream: TcpStream) -> String {
+    let mut all = Vec::new();
+    stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
+    loop {
+        let mut some = [0; 4096];
+        match stream.read(&mut some) {
+            Ok(0) => return String::from_utf8(all).unwrap(),
+            Ok(n) => all.extend_from_slice(&some[..n]),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                return String::from_utf8(all).unwrap();
+            }
+            Err(error) => panic!("still open after {:?}: {error}", String::from_utf8_lossy(&all)),
+        }
+    }
+}
+
+#[test]
+fn who_keeps_a_connection_and_says_nothing_is_hung_up_on() {
+    let server = with(Options { head_timeout: std::time::Duration::from_millis(100), ..Options::default() });
+    for said in ["", "GET /readyz HT", "GET /readyz HTTP/1.1\r\nHost: a\r\nX-Slow: 1\r\n"] {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.write_all(said.as_bytes()).unwrap();
+        assert!(!rest(stream).contains("200 OK"), "{said:?}");
+    }
+    // Kept after an answer, and then forgotten.
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert!(rest(stream).contains("200 OK"));
+}
+
+#[test]
+fn admin_connections_are_bounded_and_make_room_again() {
+    let server = server();
+    let idle: Vec<_> = (0..64).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    let extra = TcpStream::connect(server.address).unwrap();
+    let said = rest(extra);
+    assert!(said.contains("503") && said.contains(r#""code":503"#), "{said}");
+    drop(idle);
+    let served = || {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        let request = b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        // It may be hung up on before it has said anything.
+        stream.write_all(request).is_ok() && rest(stream).contains("200 OK")
+    };
+    common::wait_until("there is room again", served);
 }

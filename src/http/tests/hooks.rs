@@ -416,3 +416,54 @@ fn an_address_that_is_none_is_refused_at_start() {
     let refused = WebhookHooks::start(&runtime, HookOptions::default(), &apps);
     assert!(matches!(refused, Err(StartError::Url { .. })));
 }
+
+/// What was logged at warn or above, by everybody in this program.
+static LOGGED: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+
+struct Lines;
+
+impl log::Log for Lines {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if record.level() <= log::Level::Warn {
+            LOGGED.lock().unwrap().push(record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn failures_are_warned_of_once_in_a_while_with_app_event_host_and_reason() {
+    log::set_logger(&Lines).expect("the only logger");
+    log::set_max_level(log::LevelFilter::Warn);
+    let receiver = Receiver::new(|_| async { StatusCode::BAD_GATEWAY });
+    let host = receiver.address.to_string();
+    let about =
+        |host: &str| -> Vec<_> { LOGGED.lock().unwrap().iter().filter(|line| line.contains(host)).cloned().collect() };
+    let url = receiver.url().replace("http://", "http://user:s3cret@").replace("/hook", "/hook?token=s3cret");
+    let asker = Asker::of(vec![vec![webhook(url)]], HookOptions { breaker_after: 3, ..HookOptions::default() });
+    for _ in 0..2 {
+        assert_eq!(asker.received(), PASS);
+    }
+    let failed = format!(
+        "webhook 0 of app app-0 at {host} failed on messageReceived: it answered with status 502; the message went on"
+    );
+    assert_eq!(about(&host), [failed.clone()]);
+    asker.sent();
+    let alone = format!(
+        "webhook 0 of app app-0 at {host} is left alone for a while: \
+         too many failures in a row, the last: it answered with status 502"
+    );
+    assert_eq!(about(&host), [failed, alone]);
+
+    let nobody = closed_port();
+    let refusing = Webhook { on_failure: OnFailure::Refuse, ..webhook(format!("http://{nobody}/")) };
+    assert_eq!(Asker::one(refusing).received(), refused("it cannot be reached"));
+    let said = about(&nobody.to_string());
+    assert!(said[0].contains("refused (os error") && said[0].ends_with("; the message was refused"), "{said:?}");
+    assert!(LOGGED.lock().unwrap().iter().all(|line| !line.contains("s3cret") && !line.contains(SECRET)));
+}

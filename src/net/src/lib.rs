@@ -37,7 +37,7 @@ pub use door::{Closed, ConnMeta, Door, Frame, Refusal, Transport};
 pub use http_handoff::{HttpDoor, HttpGone, HttpSender, HttpStream};
 pub use mail::{Class, GoAway, Mail, Recipient};
 pub use mailbox::Mailbox;
-pub use net::{LocalAddrs, Net, start};
+pub use net::{Listeners, LocalAddrs, Net, start};
 pub use options::{Cidr, Options};
 pub use stats::Stats;
 pub use tidegate_protocol::frame::Subprotocol;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use mio::net::TcpListener;
 use mio::{Poll, Waker};
 
 use crate::door::Door;
@@ -59,20 +60,40 @@ pub struct Net {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Binds the listeners and starts the reactor threads, `net-0` and on. Errors name the address and what to change.
-pub fn start(options: Options, door: Arc<dyn Door>, http: Option<Arc<dyn HttpDoor>>) -> io::Result<Net> {
-    let reactors = options.reactors.clamp(1, 255);
-    let mut addrs = LocalAddrs::default();
-    let (mut on_http, mut on_tcp) = (Vec::new(), Vec::new());
-    if let Some(addr) = options.http {
-        let (local, listeners) = listen::bind(addr, reactors, "HTTP and WebSocket")?;
-        (addrs.http, on_http) = (Some(local), listeners);
-    }
-    if let Some(addr) = options.tcp {
-        let (local, listeners) = listen::bind(addr, reactors, "TCP")?;
-        (addrs.tcp, on_tcp) = (Some(local), listeners);
-    }
+/// Listeners that are bound and not served yet: who connects waits. Bound before anything is opened that would have to
+/// be closed again if the address were taken.
+pub struct Listeners {
+    addrs: LocalAddrs,
+    reactors: usize,
+    http: Vec<TcpListener>,
+    tcp: Vec<TcpListener>,
+}
 
+impl Listeners {
+    /// Those that the options name. Errors name the address and what to change.
+    pub fn bind(options: &Options) -> io::Result<Listeners> {
+        let reactors = options.reactors.clamp(1, 255);
+        let mut bound = Listeners { addrs: LocalAddrs::default(), reactors, http: Vec::new(), tcp: Vec::new() };
+        if let Some(addr) = options.http {
+            let (local, listeners) = listen::bind(addr, reactors, "HTTP and WebSocket")?;
+            (bound.addrs.http, bound.http) = (Some(local), listeners);
+        }
+        if let Some(addr) = options.tcp {
+            let (local, listeners) = listen::bind(addr, reactors, "TCP")?;
+            (bound.addrs.tcp, bound.tcp) = (Some(local), listeners);
+        }
+        Ok(bound)
+    }
+}
+
+/// Starts the reactor threads, `net-0` and on, one for each of what the listeners were bound for.
+pub fn start(
+    options: Options,
+    listeners: Listeners,
+    door: Arc<dyn Door>,
+    http: Option<Arc<dyn HttpDoor>>,
+) -> io::Result<Net> {
+    let Listeners { addrs, reactors, http: on_http, tcp: on_tcp } = listeners;
     let room = Arc::new(Room::default());
     let mut polls = Vec::new();
     let mut posts = Vec::new();

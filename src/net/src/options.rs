@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Everything that [`crate::start`] needs to know. `Default` gives the documented defaults and listens nowhere.
+/// Everything that [`crate::Listeners::bind`] and [`crate::start`] need to know. `Default` gives the documented defaults and listens nowhere.
 #[derive(Clone)]
 pub struct Options {
     /// HTTP and WebSocket. Port 0 takes a free one, see [`crate::Net::local_addrs`].

@@ -37,7 +37,8 @@ fn echo(client: &mut TcpStream) {
 fn a_shortage_of_descriptors_passes() {
     let door = Arc::new(Echo::default());
     let options = Options { tcp: Some("127.0.0.1:0".parse().unwrap()), ..Options::default() };
-    let net = tidegate_net::start(options, door.clone(), None).unwrap();
+    let listeners = tidegate_net::Listeners::bind(&options).unwrap();
+    let net = tidegate_net::start(options, listeners, door.clone(), None).unwrap();
     assert!(door.0.set(net.mailbox()).is_ok());
     let addr = net.local_addrs().tcp.unwrap();
     let eventually = |what: &str, done: &dyn Fn() -> bool| {

@@ -146,8 +146,12 @@ pub trait Store: Send + Sync {
     fn start(&self) -> u32;
     /// The key that seals session tokens; made at the first start.
     fn seal_key(&self) -> [u8; 32];
-    /// `None` when all is well; otherwise why writes are refused or soon will be.
+    /// `None` when all is well; otherwise why writes are refused, or may be lost.
     fn trouble(&self) -> Option<String>;
+    /// What needs a look soon, while all still works.
+    fn warning(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The moment `age` before `now`; what is older has expired.

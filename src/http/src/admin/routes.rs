@@ -5,8 +5,9 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::uri::Authority;
@@ -15,6 +16,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use http_body_util::LengthLimitError;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -97,8 +99,8 @@ async fn stage(State(admin): State<Asked>, Named(name): Named) -> Result<Respons
     stage.map(|stage| Json(stage).into_response()).ok_or_else(|| unknown("stage", &name))
 }
 
-async fn change_stage(State(admin): State<Asked>, Named(name): Named, body: Bytes) -> Result<Response, Wrong> {
-    let patch: StagePatch = read(&body)?;
+async fn change_stage(State(admin): State<Asked>, Named(name): Named, body: Body) -> Result<Response, Wrong> {
+    let patch: StagePatch = read(&whole(body).await?)?;
     patch.check().map_err(nonsense)?;
     let asked = name.clone();
     let changed = ask(admin, move |admin| admin.change_stage(&asked, patch)).await?;
@@ -115,8 +117,8 @@ async fn pool(State(admin): State<Asked>, Named(name): Named) -> Result<Response
     pool.map(|pool| Json(pool).into_response()).ok_or_else(|| unknown("pool", &name))
 }
 
-async fn change_pool(State(admin): State<Asked>, Named(name): Named, body: Bytes) -> Result<Response, Wrong> {
-    let patch: PoolPatch = read(&body)?;
+async fn change_pool(State(admin): State<Asked>, Named(name): Named, body: Body) -> Result<Response, Wrong> {
+    let patch: PoolPatch = read(&whole(body).await?)?;
     patch.check().map_err(nonsense)?;
     let asked = name.clone();
     let changed = ask(admin, move |admin| admin.change_pool(&asked, patch)).await?;
@@ -154,6 +156,30 @@ async fn nothing() -> Wrong {
 
 async fn wrong_method() -> Wrong {
     wrong(StatusCode::METHOD_NOT_ALLOWED, "This path does not take that method.")
+}
+
+/// The longest body that a change may have: they are some numbers.
+const MOST_BODY: usize = 64 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Reads on past the bound for a while, so that who still sends sees the answer and no reset.
+async fn whole(body: Body) -> Result<Bytes, Wrong> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, 16 * MOST_BODY)).await;
+    match read {
+        Ok(Ok(body)) if body.len() <= MOST_BODY => Ok(body),
+        Ok(Ok(_)) => Err(wrong(StatusCode::PAYLOAD_TOO_LARGE, too_long())),
+        Ok(Err(failed)) if is_too_long(&failed) => Err(wrong(StatusCode::PAYLOAD_TOO_LARGE, too_long())),
+        Ok(Err(_)) => Err(wrong(StatusCode::BAD_REQUEST, "The body ends too soon.")),
+        Err(_) => Err(wrong(StatusCode::REQUEST_TIMEOUT, "The body does not come.")),
+    }
+}
+
+fn too_long() -> String {
+    format!("The body is longer than {MOST_BODY} bytes.")
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|cause| cause.is::<LengthLimitError>())
 }
 
 /// First whether it is JSON at all, then whether it says something: the two have statuses of their own.

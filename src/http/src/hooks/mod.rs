@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use crate::breaker::Breaker;
 use crate::client::{self, Client};
 use crate::metrics::{Family, Kind};
+use crate::sparing::Sparing;
 use crate::target::{CallError, Counts, Target};
 use crate::{HttpRuntime, StartError};
 pub(crate) use once::Once;
@@ -100,7 +101,8 @@ impl WebhookHooks {
         let mut by_app: HashMap<_, Arc<AppHooks>> = HashMap::new();
         for app in apps {
             let places = [Arc::new(Semaphore::new(share)), total.clone()];
-            let hooks = app.webhooks.iter().map(|webhook| hook(app, webhook, &options, &places));
+            let hooks = app.webhooks.iter().enumerate();
+            let hooks = hooks.map(|(nth, webhook)| hook(app, nth, webhook, &options, &places));
             let hooks = hooks.collect::<Result<_, _>>()?;
             by_app.insert(app.index, Arc::new(AppHooks { id: app.id.clone(), hooks }));
         }
@@ -146,10 +148,18 @@ impl WebhookHooks {
     }
 }
 
-fn hook(app: &App, webhook: &Webhook, options: &HookOptions, places: &[Arc<Semaphore>; 2]) -> Result<Hook, StartError> {
+fn hook(
+    app: &App,
+    nth: usize,
+    webhook: &Webhook,
+    options: &HookOptions,
+    places: &[Arc<Semaphore>; 2],
+) -> Result<Hook, StartError> {
     let refused = || StartError::Url { app: app.id.clone(), url: webhook.url.clone() };
     let concurrency = webhook.concurrency.clamp(1, Semaphore::MAX_PERMITS);
     let target = Target {
+        // Its place in the app's table, from 0, as in `/metrics`.
+        name: format!("webhook {nth} of app {}", app.id).into(),
         uri: client::callable(&webhook.url).ok_or_else(refused)?,
         secret: Some(webhook.secret.clone()),
         timeout: webhook.timeout,
@@ -160,6 +170,7 @@ fn hook(app: &App, webhook: &Webhook, options: &HookOptions, places: &[Arc<Semap
         most_pending: concurrency.saturating_mul(options.waiting_per_call.saturating_add(1)),
         pending: AtomicUsize::new(0),
         counts: Counts::default(),
+        words: Sparing::default(),
     };
     Ok(Hook { events: webhook.events.clone(), on_failure: webhook.on_failure, target })
 }
@@ -234,7 +245,7 @@ impl Shared {
         for hook in app.for_event(EVENT) {
             let call = ask::message_received(&app.id, &self.call_id(), &ask);
             let read = |answer: &[u8]| returns::message_received(answer, ask.body.is_binary(), self.max_body);
-            match self.ask(app, hook, EVENT, call, read).await {
+            match self.ask(hook, EVENT, call, read).await {
                 Ok(Returned::Drop(failure)) => return Verdict::Drop(failure),
                 Ok(Returned::Pass { body, to }) => {
                     // The next webhook sees the message as it is by now.
@@ -260,7 +271,7 @@ impl Shared {
             let call = ask::message_sent(&app.id, &self.call_id(), &tell);
             // Repeating is safe here: the call's id is the same, and nothing depends on the answer.
             if let Err(cause) = hook.target.call(&self.client, Bytes::from(call), true, |_| Ok(())).await {
-                note(app, hook, EVENT, &cause);
+                hook.target.warn(EVENT.name(), &cause, "nobody was told");
             }
         }
     }
@@ -271,7 +282,7 @@ impl Shared {
         let hooks: Vec<_> = app.map(|app| app.for_event(EVENT).map(|hook| (app, hook)).collect()).unwrap_or_default();
         for (app, hook) in hooks {
             let call = ask::receivers_offline(&app.id, &self.call_id(), &ask);
-            match self.ask(app, hook, EVENT, call, returns::receivers_offline).await {
+            match self.ask(hook, EVENT, call, returns::receivers_offline).await {
                 Ok(returned) if returned.skip => return None,
                 Ok(returned) => {
                     if let Some(chosen) = returned.offline {
@@ -290,23 +301,23 @@ impl Shared {
     /// A call whose answer counts; never repeated.
     async fn ask<T>(
         &self,
-        app: &AppHooks,
         hook: &Hook,
         event: HookEvent,
         call: Vec<u8>,
         read: impl FnOnce(&[u8]) -> Result<T, String>,
     ) -> Result<T, CallError> {
         let answer = hook.target.call(&self.client, Bytes::from(call), false, read).await;
-        answer.inspect_err(|cause| note(app, hook, event, cause))
+        let then = match (event, hook.on_failure) {
+            (HookEvent::ReceiversOffline, OnFailure::Pass) => "the push went on",
+            (HookEvent::ReceiversOffline, OnFailure::Refuse) => "there was no push",
+            (_, OnFailure::Pass) => "the message went on",
+            (_, OnFailure::Refuse) => "the message was refused",
+        };
+        answer.inspect_err(|cause| hook.target.warn(event.name(), cause, then))
     }
 }
 
 /// The refusal of fail-closed apps (http.md 3.1).
 fn failed(event: HookEvent, cause: &dyn std::fmt::Display) -> Failure {
     Failure::because(Code::MessageRejectedByApp, format!("hook {} failed: {cause}", event.name()))
-}
-
-/// One line a failure at debug only: a receiver that is down would fill the log. The breaker's opening is a warning.
-fn note(app: &AppHooks, hook: &Hook, event: HookEvent, cause: &CallError) {
-    log::debug!("hook {} of app {} at {} failed: {cause:?}", event.name(), app.id, hook.target.host());
 }

@@ -78,7 +78,7 @@ fn stopping_tells_the_door_of_everybody_and_frees_the_port() {
 fn a_port_that_is_taken_is_said_in_words() {
     let server = serve(Options::default());
     let options = Options { tcp: Some(server.tcp), ..Options::default() };
-    let Err(error) = tidegate_net::start(options, server.door.clone(), None) else { panic!("bound twice") };
+    let Err(error) = tidegate_net::Listeners::bind(&options) else { panic!("bound twice") };
     let words = error.to_string();
     assert!(words.contains(&server.tcp.to_string()) && words.contains("another program"), "{words}");
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tidegate_domain::ids::{ClientId, ConnId};
 use tidegate_net::{
-    Class, Closed, ConnMeta, Credit, Door, Frame, HttpDoor, Mail, Mailbox, Net, Options, Recipient, Refusal, Transport,
+    Class, Closed, ConnMeta, Credit, Door, Frame, HttpDoor, Listeners, Mail, Mailbox, Net, Options, Recipient, Refusal,
+    Transport,
 };
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
@@ -131,7 +132,9 @@ pub fn serve(options: Options) -> Server {
 pub fn serve_with(options: Options, http: Option<Arc<dyn HttpDoor>>) -> Server {
     let any = Some("127.0.0.1:0".parse().unwrap());
     let door = Arc::new(Echo::default());
-    let net = tidegate_net::start(Options { tcp: any, http: any, ..options }, door.clone(), http).unwrap();
+    let options = Options { tcp: any, http: any, ..options };
+    let listeners = Listeners::bind(&options).unwrap();
+    let net = tidegate_net::start(options, listeners, door.clone(), http).unwrap();
     let mailbox = net.mailbox();
     assert!(door.mailbox.set(mailbox.clone()).is_ok());
     let addrs = net.local_addrs();

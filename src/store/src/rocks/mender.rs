@@ -83,6 +83,14 @@ impl Slot {
         }
     }
 
+    /// As [`Slot::trouble`], of what is no trouble yet. Never waits.
+    pub fn warning(&self) -> Option<String> {
+        match &*self.state.try_read().ok()? {
+            State::Open(opened) => opened.warning(),
+            State::Closed { .. } => None,
+        }
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -169,4 +169,8 @@ impl Store for RocksStore {
     fn trouble(&self) -> Option<String> {
         self.slot.trouble()
     }
+
+    fn warning(&self) -> Option<String> {
+        self.slot.warning()
+    }
 }

@@ -22,7 +22,7 @@ use super::syncer::Syncer;
 use super::{RocksOptions, Sync, noted, tables, write};
 use crate::{Change, Clock, Marks, Page, Store, StoreError, Stored, UnreadCount, codec, key, unread, valid};
 
-/// Free space, in bytes, below which `trouble` warns.
+/// Free space, in bytes, below which there is a warning.
 const LOW_SPACE: u64 = 256 << 20;
 
 pub(super) struct Opened {
@@ -311,6 +311,10 @@ impl Store for Opened {
         if let Some(why) = self.broken.get() {
             return Some(format!("writes are refused until the disk takes them again: {why}"));
         }
+        None
+    }
+
+    fn warning(&self) -> Option<String> {
         let disk = rustix::fs::statvfs(&self.folder).ok()?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         (free < LOW_SPACE).then(|| format!("only {} MiB are free on the data folder's disk", free >> 20))
