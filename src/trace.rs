@@ -23,7 +23,7 @@ pub fn steps(world: &World, of: &TraceOf) -> Vec<TraceStep> {
 
 /// A message's stages come first, where it was sampled: they say how long, the steps say what.
 fn of_message(world: &World, mid: MessageId) -> Vec<TraceStep> {
-    let steps = world.traces.find(|step| step.mid == Some(mid));
+    let steps = world.traces.of_message(mid);
     let begun = steps.first().map_or(mid.at(), |step| step.at);
     let journey = world.journeys.find(mid);
     let marks = journey.iter().flat_map(|journey| journey.marks()).map(|mark| TraceStep {
@@ -46,7 +46,11 @@ fn shown(step: Step) -> TraceStep {
     let name = step.code.and_then(|code| Code::ALL.iter().find(|known| known.number() == code)).map(|code| code.name());
     let to = match step.count {
         0 if step.what == "delivered" => Some("to nobody: no receiver was online".to_owned()),
-        0 => None,
+        0 => (!step.note.is_empty()).then(|| step.note.to_owned()),
+        count if !step.note.is_empty() && step.to.len() >= MOST_RECEIVERS => {
+            Some(format!("{}: {count} clients", step.note))
+        }
+        _ if !step.note.is_empty() => Some(format!("{}: {}", step.note, step.to.join(", "))),
         count if step.to.len() >= MOST_RECEIVERS => Some(format!("to {count} sessions")),
         _ => Some(format!("to {}", step.to.join(", "))),
     };

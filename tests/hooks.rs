@@ -479,3 +479,54 @@ fn who_may_not_send_is_refused_before_any_hook() {
     assert_eq!(code(spike.try_send(to(&cid, "let me"))), 4401);
     assert!(receiver.calls().is_empty());
 }
+
+#[test]
+fn what_hooks_did_to_a_message_is_told_afterwards() {
+    let receiver = Receiver::start(|call| match (call.event.as_str(), content(call)) {
+        ("messageReceived", "mend") => Reply::Json(json!({ "content": "mended", "toPeers": ["jerry"] })),
+        ("messageReceived", "no") => Reply::Json(json!({ "drop": true })),
+        ("messageReceived", "ill") => Reply::Status(500),
+        ("receiversOffline", _) => Reply::Json(json!({ "skip": true })),
+        _ => Reply::Json(json!({})),
+    });
+    let server = server(&receiver, r#"["messageReceived", "messageSent", "receiversOffline"]"#, "");
+    let mut tom = hooked(&server, "tom");
+    let cid = tom.start(&["jerry", "spike"]);
+    // What happened at hook and otherwise, each as "what: detail", once `last` is there.
+    let story = |query: String, last: &str| {
+        eventually(&format!("{last} of {query}"), || {
+            let answer = common::http::get(server.admin(), &format!("/trace?{query}")).json();
+            let steps = answer["steps"].as_array().unwrap().clone();
+            let said = |step: &Value| {
+                let what = step["what"].as_str().unwrap_or_default();
+                format!("{what}: {}", step["detail"].as_str().unwrap_or_default())
+            };
+            let said: Vec<_> = steps.iter().filter(|step| step["what"] != "stage").map(said).collect();
+            said.iter().any(|step| step.starts_with(last)).then_some(said)
+        })
+    };
+    let has = |story: &[String], wanted: &[&str]| {
+        let mut rest = story.iter();
+        for step in wanted {
+            assert!(rest.any(|said| said.starts_with(step)), "no {step:?}, or not in order: {story:#?}");
+        }
+    };
+
+    let mended = story(format!("message={}", tom.send(&cid, "mend").id), "skipped");
+    let changed = "changed: content, and toPeers: jerry";
+    has(
+        &mended,
+        &["asked: messageReceived", changed, "admitted", "stored", "delivered", "asked: receiversOffline", "skipped"],
+    );
+    let mended = story(format!("message={}", tom.send(&cid, "well").id), "told");
+    has(&mended, &["asked: messageReceived", "admitted", "stored", "told: messageSent"]);
+    assert!(!mended.iter().any(|step| step.starts_with("changed") || step.starts_with("failed")), "{mended:#?}");
+    let ill = story(format!("message={}", tom.send(&cid, "ill").id), "stored");
+    has(&ill, &["asked: messageReceived", "failed: messageReceived; the message went on", "admitted", "stored"]);
+    assert_eq!(code(tom.try_send(to(&cid, "no"))), 4402);
+    let all = story("client=tom".to_owned(), "refused");
+    has(
+        &all,
+        &["opened", "changed", "failed: messageReceived", "asked: messageReceived", "refused: by messageReceived"],
+    );
+}

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_domain::conversation::Kind;
-use tidegate_domain::hook::{HookEvent, MessageSent, Notification, ReceiversOffline};
+use tidegate_domain::hook::{HookEvent, MessageSent, Offline, ReceiversOffline};
 use tidegate_domain::ids::ClientId;
 use tidegate_engine::{Batch, Item, Module, Output, OutputKind, Stage};
 
 use crate::event::{Answer, Event, Question, Told};
 use crate::shared::World;
 use crate::shared::delivery::among;
+use crate::shared::traces::Step;
 use crate::shared::world::key_of;
 
 const PUSH: usize = 0;
@@ -69,15 +70,35 @@ impl Worker {
         if self.0.hooks.wants(told.app, HookEvent::MessageSent) {
             // Nothing comes of it, so nothing waits for it; the calls are bounded where they are made.
             let ip = self.0.connections.with(told.sent.conn, |connection| connection.origin.ip.to_string().into());
-            self.0.hooks.message_sent(message_sent(&told, ip), Box::new(|| {}));
+            let (world, mid, from) = (self.0.clone(), told.sent.mid, told.sent.from.clone());
+            let done = move |taken| {
+                let what = if taken { "told" } else { "failed" };
+                let step = || Step::new(world.now(), what, "hook").client(&from).message(mid).note("messageSent");
+                world.traces.note(step);
+            };
+            self.0.hooks.message_sent(message_sent(&told, ip), Box::new(done));
         }
         let is_kept = !told.sent.command.transient && !told.sent.command.will;
         let pushes = is_kept && told.sent.conversation.kind != Kind::Room;
         if pushes && !told.offline.is_empty() && batch.is_bound(PUSH) {
+            let asks = self.0.hooks.wants(told.app, HookEvent::ReceiversOffline);
             let ticket = batch.overlap(Event::Calling(told.journey.clone()), CALL_TIME);
             let ask = receivers_offline(told);
-            let done = move |notification: Option<Notification>| {
-                ticket.resume(Answer::Notification(notification.map(Box::new)));
+            let (world, mid, from) = (self.0.clone(), ask.mid, ask.from.clone());
+            let step = move |what, note: &'static str| {
+                world.traces.note(|| Step::new(world.now(), what, "hook").client(&from).message(mid).note(note));
+            };
+            if asks {
+                step("asked", "receiversOffline");
+            }
+            let done = move |Offline { push, failed }: Offline| {
+                if failed {
+                    step("failed", "receiversOffline");
+                }
+                if push.is_none() {
+                    step("skipped", "no push: asked not to, nobody left to tell, or nothing to say");
+                }
+                ticket.resume(Answer::Notification(push.map(Box::new)));
             };
             self.0.hooks.receivers_offline(ask, Box::new(done));
         }

@@ -167,7 +167,7 @@ impl Worker {
 
     /// Names a message's journey, and what became of it.
     fn note(&self, ask: &Ask, answer: Option<&Answer>, now: Millis) {
-        let step = |what, mid| Step::new(now, what, "persist").conn(ask.conn).client(&ask.client).message(mid);
+        let step = |what, mid| Step::new(now, what, "persist").by(ask).message(mid);
         match answer {
             Some(Answer::Sent { mid, .. }) => {
                 if let Some(journey) = &ask.journey {

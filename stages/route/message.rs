@@ -22,6 +22,8 @@ use crate::shared::twins::{Outcome, Place};
 /// Above any webhook's own time-out: the hook stage answers in time, this is for when it cannot.
 const VERDICT_TIME: Duration = Duration::from_secs(60);
 
+const PASSED: &str = "messageReceived; the message went on";
+
 /// How long a message waits for whether it was sent before.
 const LOOKUP_TIME: Duration = Duration::from_secs(5);
 
@@ -69,6 +71,7 @@ impl Worker {
 
     fn ask_hook(&self, ask: Ask, mut checked: Checked, batch: &mut Batch<'_, Event>) {
         checked.is_asked = true;
+        self.note("asked", &ask, "messageReceived");
         let question = self.question(&ask, &checked);
         let task = Event::Task(Box::new(Task { ask, what: Work::Message(Box::new(checked)) }));
         let ticket = batch.overlap(task, VERDICT_TIME);
@@ -112,7 +115,7 @@ impl Worker {
                 let detail = format!("hook messageReceived failed: {cause}");
                 Outcome::Judged(Verdict::Drop(Failure::because(Code::MessageRejectedByApp, detail)))
             }
-            Ok(_) | Err(_) => Outcome::Judged(Verdict::Pass { body: None, to: None }),
+            Ok(_) | Err(_) => Outcome::Judged(Verdict::Pass { body: None, to: None, failed: true }),
         };
         if let Some(first) = checked.first.take() {
             first.share(&outcome);
@@ -126,14 +129,38 @@ impl Worker {
             Outcome::Sent(mid, at) => {
                 self.answer(&ask, &Answer::Sent { mid, at, cid: checked.conversation.id }, batch);
             }
-            Outcome::Judged(Verdict::Drop(failure)) => self.not_sent(&ask, failure, batch),
-            Outcome::Judged(Verdict::Pass { body, to }) => {
+            Outcome::Judged(Verdict::Drop(failure)) => {
+                let (code, note) = (failure.code.number(), "by messageReceived, or for its failure");
+                let step = || Step::new(self.world.now(), "refused", "hook").by(&ask).code(code).note(note);
+                self.world.traces.note(step);
+                self.not_sent(&ask, failure, batch);
+            }
+            Outcome::Judged(Verdict::Pass { body, to, failed }) => {
+                if failed {
+                    self.note("failed", &ask, PASSED);
+                }
+                self.note_changes(&ask, body.is_some(), to.as_deref());
                 if let Some(body) = body {
                     checked.send.body = body;
                 }
                 self.pass(ask, checked, to, batch);
             }
         }
+    }
+
+    fn note(&self, what: &'static str, ask: &Ask, note: &'static str) {
+        self.world.traces.note(|| Step::new(self.world.now(), what, "hook").by(ask).note(note));
+    }
+
+    fn note_changes(&self, ask: &Ask, body: bool, to: Option<&[ClientId]>) {
+        let note = match (body, to) {
+            (false, None) => return,
+            (true, None) => "content",
+            (false, Some(_)) => "toPeers",
+            (true, Some(_)) => "content, and toPeers",
+        };
+        let to = to.unwrap_or_default();
+        self.world.traces.note(|| Step::new(self.world.now(), "changed", "hook").by(ask).note(note).to(to.iter()));
     }
 
     fn refuses_on_failure(&self, app: AppId) -> bool {
@@ -148,7 +175,7 @@ impl Worker {
     fn pass(&self, ask: Ask, checked: Checked, to: Option<Vec<ClientId>>, batch: &mut Batch<'_, Event>) {
         let Checked { send, conversation, .. } = checked;
         let now = self.world.now();
-        self.world.traces.note(|| Step::new(now, "admitted", "route").conn(ask.conn).client(&ask.client));
+        self.world.traces.note(|| Step::new(now, "admitted", "route").by(&ask));
         if send.will {
             return self.keep_will(&ask, send, to, batch);
         }

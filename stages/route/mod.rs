@@ -270,9 +270,7 @@ impl Worker {
     fn not_sent(&self, ask: &Ask, failure: Failure, batch: &mut Batch<'_, Event>) {
         let at = self.world.now();
         let (mid, code) = (self.world.message_id(at), failure.code.number());
-        self.world
-            .traces
-            .note(|| Step::new(at, "refused", "route").conn(ask.conn).client(&ask.client).message(mid).code(code));
+        self.world.traces.note(|| Step::new(at, "refused", "route").by(ask).message(mid).code(code));
         self.answer(ask, &Answer::NotSent { failure, mid, at }, batch);
     }
 }

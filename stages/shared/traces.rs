@@ -9,6 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tidegate_domain::ids::{ClientId, ConnId, MessageId, Millis};
 
+use crate::event::Ask;
+
 const SHARDS: usize = 16;
 /// Receivers noted with a message; of larger audiences only the number is.
 pub const MOST_RECEIVERS: usize = 16;
@@ -17,23 +19,40 @@ pub const MOST_RECEIVERS: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     pub at: Millis,
-    /// `opened`, `closed`, `refused`, `stored`, `delivered`, `offline`, `pushed`, `failed`.
+    /// `opened`, `closed`, `admitted`, `asked`, `changed`, `failed`, `refused`, `stored`, `delivered`, `offline`, `told`,
+    /// `skipped`, `pushed`.
     pub what: &'static str,
     pub stage: &'static str,
     pub conn: Option<ConnId>,
     /// Whose doing it was.
     pub client: Option<ClientId>,
+    /// The client's number of the command: what happened to a message before it had an id is found by it.
+    pub i: Option<i32>,
     pub mid: Option<MessageId>,
     pub code: Option<i32>,
     /// Whom it reached, or would have.
     pub to: Vec<ClientId>,
     /// How many that were.
     pub count: usize,
+    /// For people, in a few words; may be empty.
+    pub note: &'static str,
 }
 
 impl Step {
     pub fn new(at: Millis, what: &'static str, stage: &'static str) -> Self {
-        Step { at, what, stage, conn: None, client: None, mid: None, code: None, to: Vec::new(), count: 0 }
+        Step {
+            at,
+            what,
+            stage,
+            conn: None,
+            client: None,
+            i: None,
+            mid: None,
+            code: None,
+            to: Vec::new(),
+            count: 0,
+            note: "",
+        }
     }
 
     pub fn conn(mut self, conn: ConnId) -> Self {
@@ -43,6 +62,18 @@ impl Step {
 
     pub fn client(mut self, client: &ClientId) -> Self {
         self.client = Some(client.clone());
+        self
+    }
+
+    /// Who asks, on what connection, by which command.
+    pub fn by(self, ask: &Ask) -> Self {
+        let mut step = self.conn(ask.conn).client(&ask.client);
+        step.i = ask.i;
+        step
+    }
+
+    pub fn note(mut self, note: &'static str) -> Self {
+        self.note = note;
         self
     }
 
@@ -99,6 +130,15 @@ impl Traces {
             steps.pop_front();
         }
         steps.push_back((order, step));
+    }
+
+    /// What happened to a message, from before it had an id.
+    pub fn of_message(&self, mid: MessageId) -> Vec<Step> {
+        let command = |step: &Step| Some((step.conn?, step.i?, step.client.clone()?));
+        let named = |step: &Step| step.mid == Some(mid);
+        let commands: Vec<_> = self.find(named).iter().filter_map(command).collect();
+        let before = |step: &Step| step.mid.is_none() && command(step).is_some_and(|of| commands.contains(&of));
+        self.find(|step| named(step) || before(step))
     }
 
     /// Those that `wanted` picks, in the order in which they happened.

@@ -30,6 +30,8 @@ pub enum Verdict {
     Pass {
         body: Option<Body>,
         to: Option<Vec<ClientId>>,
+        /// No answer of use came, and the app lets messages pass then.
+        failed: bool,
     },
     Drop(Failure),
 }
@@ -68,6 +70,15 @@ pub struct ReceiversOffline {
     pub push_data: Option<Box<str>>,
 }
 
+/// What became of `receiversOffline`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Offline {
+    /// `None`: no push at all.
+    pub push: Option<Notification>,
+    /// No answer of use came.
+    pub failed: bool,
+}
+
 /// What goes to a push provider: resolved content, receivers left.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notification {
@@ -87,9 +98,9 @@ pub trait Hooks: Send + Sync {
     /// Whether this app wants the event at all; cheap.
     fn wants(&self, app: AppId, event: HookEvent) -> bool;
     fn message_received(&self, ask: MessageReceived, done: Box<dyn FnOnce(Verdict) + Send>);
-    fn message_sent(&self, tell: MessageSent, done: Box<dyn FnOnce() + Send>);
-    /// `None`: no push at all.
-    fn receivers_offline(&self, ask: ReceiversOffline, done: Box<dyn FnOnce(Option<Notification>) + Send>);
+    /// `done(false)`: not everybody who wanted to know could be told.
+    fn message_sent(&self, tell: MessageSent, done: Box<dyn FnOnce(bool) + Send>);
+    fn receivers_offline(&self, ask: ReceiversOffline, done: Box<dyn FnOnce(Offline) + Send>);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

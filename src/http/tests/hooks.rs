@@ -20,7 +20,9 @@ use tidegate_domain::hook::{HookEvent, Hooks, Notification, ReceiversOffline, Ve
 use tidegate_domain::ids::AppId;
 use tidegate_http::{HookOptions, HttpRuntime, StartError, WebhookHooks};
 
-const PASS: Verdict = Verdict::Pass { body: None, to: None };
+const PASS: Verdict = Verdict::Pass { body: None, to: None, failed: false };
+/// No answer of use, and the app lets messages pass.
+const FAILED: Verdict = Verdict::Pass { body: None, to: None, failed: true };
 
 struct Asker {
     hooks: WebhookHooks,
@@ -52,12 +54,12 @@ impl Asker {
     fn offline(&self, ask: ReceiversOffline) -> Option<Notification> {
         let (done, notification) = told();
         self.hooks.receivers_offline(ask, done);
-        notification.recv_timeout(PATIENCE).expect("an answer")
+        notification.recv_timeout(PATIENCE).expect("an answer").push
     }
 
     fn sent(&self) {
         let (done, over) = told();
-        self.hooks.message_sent(sent(0), Box::new(move || done(())));
+        self.hooks.message_sent(sent(0), Box::new(move |_| done(())));
         over.recv_timeout(PATIENCE).expect("the end of the call");
     }
 }
@@ -125,7 +127,7 @@ fn now_ms() -> u128 {
 fn a_hook_changes_body_and_receivers() {
     let receiver = says(json!({"content": "changed", "toPeers": ["bob"]}));
     let verdict = Asker::one(webhook(receiver.url())).received();
-    assert_eq!(verdict, Verdict::Pass { body: Some(text("changed")), to: Some(vec!["bob".into()]) });
+    assert_eq!(verdict, Verdict::Pass { body: Some(text("changed")), to: Some(vec!["bob".into()]), failed: false });
 }
 
 #[test]
@@ -140,7 +142,10 @@ fn a_hook_drops_with_its_own_code() {
 fn the_second_webhook_sees_what_the_first_changed() {
     let (first, second) = (says(json!({"content": "once", "toPeers": ["bob"]})), says(json!({"content": "twice"})));
     let asker = Asker::of(vec![vec![webhook(first.url()), webhook(second.url())]], HookOptions::default());
-    assert_eq!(asker.received(), Verdict::Pass { body: Some(text("twice")), to: Some(vec!["bob".into()]) });
+    assert_eq!(
+        asker.received(),
+        Verdict::Pass { body: Some(text("twice")), to: Some(vec!["bob".into()]), failed: false }
+    );
     let params = &second.heard()[0].json["params"];
     assert_eq!((&params["content"], &params["toPeers"]), (&json!("once"), &json!(["bob"])));
 }
@@ -173,7 +178,7 @@ fn only_the_chosen_events_are_asked() {
 #[test]
 fn a_stall_ends_at_the_time_out_as_the_app_chose() {
     let receiver = Receiver::new(|_| std::future::pending::<&str>());
-    for (on_failure, verdict) in [(OnFailure::Pass, PASS), (OnFailure::Refuse, refused("no answer within 200 ms"))] {
+    for (on_failure, verdict) in [(OnFailure::Pass, FAILED), (OnFailure::Refuse, refused("no answer within 200 ms"))] {
         let timeout = Duration::from_millis(200);
         let asker = Asker::one(Webhook { timeout, on_failure, ..webhook(receiver.url()) });
         let begun = Instant::now();
@@ -198,7 +203,7 @@ fn every_failure_passes_or_refuses_as_the_app_chose() {
         (Receiver::new(|_| async { "x".repeat(1 << 20) }), "its answer is too long"),
     ];
     for (receiver, cause) in failing {
-        assert_eq!(Asker::one(webhook(receiver.url())).received(), PASS, "{cause}");
+        assert_eq!(Asker::one(webhook(receiver.url())).received(), FAILED, "{cause}");
         let refusing = Webhook { on_failure: OnFailure::Refuse, ..webhook(receiver.url()) };
         assert_eq!(Asker::one(refusing).received(), refused(cause));
         assert_eq!(receiver.count(), 2, "a question is never repeated");
@@ -312,7 +317,7 @@ fn a_dead_receiver_does_not_touch_other_apps() {
     wait_until("the dead one holds its share", || dead.inside() == 2);
     for _ in 0..50 {
         let verdict = asker.begin(1).recv_timeout(PATIENCE);
-        assert_eq!(verdict, Ok(Verdict::Pass { body: Some(text("well")), to: None }));
+        assert_eq!(verdict, Ok(Verdict::Pass { body: Some(text("well")), to: None, failed: false }));
     }
     assert_eq!(dead.most(), 2, "no app holds more than its share of the whole");
     assert!(stuck.iter().all(|verdict| verdict.try_recv().is_err()));
@@ -447,7 +452,7 @@ fn failures_are_warned_of_once_in_a_while_with_app_event_host_and_reason() {
     let url = receiver.url().replace("http://", "http://user:s3cret@").replace("/hook", "/hook?token=s3cret");
     let asker = Asker::of(vec![vec![webhook(url)]], HookOptions { breaker_after: 3, ..HookOptions::default() });
     for _ in 0..2 {
-        assert_eq!(asker.received(), PASS);
+        assert_eq!(asker.received(), FAILED);
     }
     let failed = format!(
         "webhook 0 of app app-0 at {host} failed on messageReceived: it answered with status 502; the message went on"

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tidegate_domain::command::Body;
 use tidegate_domain::error::Code;
 use tidegate_domain::hook::{
-    HookEvent, Hooks, MessageReceived, MessageSent, Notification, Notifier, ReceiversOffline, Verdict,
+    HookEvent, Hooks, MessageReceived, MessageSent, Notification, Notifier, Offline, ReceiversOffline, Verdict,
 };
 use tidegate_domain::ids::{AppId, MessageId};
 use tidegate_engine::Outside;
@@ -65,18 +65,20 @@ impl Hooks for AppServer {
         let text = text_of(&ask.body);
         let verdict = match refuses(&text) {
             true => Verdict::Drop(Code::MessageRejectedByApp.into()),
-            false => Verdict::Pass { body: Some(Body::Text(Bytes::from(format!("{text}{SEEN}")))), to: None },
+            false => {
+                Verdict::Pass { body: Some(Body::Text(Bytes::from(format!("{text}{SEEN}")))), to: None, failed: false }
+            }
         };
         self.asked.lock().unwrap().push(text);
         self.outside.after(self.delay(), move || done(verdict));
     }
 
-    fn message_sent(&self, tell: MessageSent, done: Box<dyn FnOnce() + Send>) {
+    fn message_sent(&self, tell: MessageSent, done: Box<dyn FnOnce(bool) + Send>) {
         self.told.lock().unwrap().push(tell.mid);
-        self.outside.after(self.delay(), done);
+        self.outside.after(self.delay(), move || done(true));
     }
 
-    fn receivers_offline(&self, ask: ReceiversOffline, done: Box<dyn FnOnce(Option<Notification>) + Send>) {
+    fn receivers_offline(&self, ask: ReceiversOffline, done: Box<dyn FnOnce(Offline) + Send>) {
         let notification = Notification {
             app: ask.app,
             cid: ask.cid,
@@ -86,7 +88,7 @@ impl Hooks for AppServer {
             to: ask.offline,
             data: serde_json::Value::Null,
         };
-        self.outside.after(self.delay(), move || done(Some(notification)));
+        self.outside.after(self.delay(), move || done(Offline { push: Some(notification), failed: false }));
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_domain::app::{App, OnFailure, Webhook};
 use tidegate_domain::error::{Code, Failure};
-use tidegate_domain::hook::{HookEvent, Hooks, MessageReceived, MessageSent, Notification, ReceiversOffline, Verdict};
+use tidegate_domain::hook::{HookEvent, Hooks, MessageReceived, MessageSent, Offline, ReceiversOffline, Verdict};
 use tidegate_domain::ids::AppId;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -187,7 +187,7 @@ impl AppHooks {
     }
 }
 
-const PASS: Verdict = Verdict::Pass { body: None, to: None };
+const LOST: Verdict = Verdict::Pass { body: None, to: None, failed: true };
 
 /// The words for when the runtime ends under a call.
 const STOPPING: &str = "the server is stopping";
@@ -199,12 +199,12 @@ impl Hooks for WebhookHooks {
 
     fn message_received(&self, ask: MessageReceived, done: Box<dyn FnOnce(Verdict) + Send>) {
         let Some(app) = self.app(ask.app) else {
-            self.handle.spawn(async move { done(PASS) });
+            self.handle.spawn(async move { done(Verdict::Pass { body: None, to: None, failed: false }) });
             return;
         };
         let lost = match app.on_failure(HookEvent::MessageReceived) {
-            OnFailure::Pass => PASS,
-            OnFailure::Refuse => Verdict::Drop(failed(HookEvent::MessageReceived, &STOPPING)),
+            OnFailure::Pass => LOST,
+            OnFailure::Refuse => Verdict::Drop(refusal(HookEvent::MessageReceived, &STOPPING)),
         };
         let (shared, done) = (self.shared.clone(), Once::new(done, lost));
         self.handle.spawn(async move {
@@ -213,23 +213,24 @@ impl Hooks for WebhookHooks {
         });
     }
 
-    fn message_sent(&self, tell: MessageSent, done: Box<dyn FnOnce() + Send>) {
+    fn message_sent(&self, tell: MessageSent, done: Box<dyn FnOnce(bool) + Send>) {
         let (app, shared) = (self.app(tell.app), self.shared.clone());
-        let done = Once::new(Box::new(move |()| done()), ());
+        let done = Once::new(done, false);
         self.handle.spawn(async move {
-            if let Some(app) = app {
-                shared.message_sent(&app, tell).await;
-            }
-            done.tell(());
+            let told = match app {
+                Some(app) => shared.message_sent(&app, tell).await,
+                None => true,
+            };
+            done.tell(told);
         });
     }
 
-    fn receivers_offline(&self, ask: ReceiversOffline, done: Box<dyn FnOnce(Option<Notification>) + Send>) {
+    fn receivers_offline(&self, ask: ReceiversOffline, done: Box<dyn FnOnce(Offline) + Send>) {
         let (app, shared) = (self.app(ask.app), self.shared.clone());
-        let done = Once::new(done, None);
+        let done = Once::new(done, Offline { push: None, failed: true });
         self.handle.spawn(async move {
-            let notification = shared.receivers_offline(app.as_deref(), ask).await;
-            done.tell(notification);
+            let offline = shared.receivers_offline(app.as_deref(), ask).await;
+            done.tell(offline);
         });
     }
 }
@@ -241,7 +242,7 @@ impl Shared {
 
     async fn message_received(&self, app: &AppHooks, mut ask: MessageReceived) -> Verdict {
         const EVENT: HookEvent = HookEvent::MessageReceived;
-        let (mut new_body, mut new_to) = (None, None);
+        let (mut new_body, mut new_to, mut failed) = (None, None, false);
         for hook in app.for_event(EVENT) {
             let call = ask::message_received(&app.id, &self.call_id(), &ask);
             let read = |answer: &[u8]| returns::message_received(answer, ask.body.is_binary(), self.max_body);
@@ -258,32 +259,36 @@ impl Shared {
                         new_to = Some(to);
                     }
                 }
-                Err(cause) if hook.on_failure == OnFailure::Refuse => return Verdict::Drop(failed(EVENT, &cause)),
-                Err(_) => {}
+                Err(cause) if hook.on_failure == OnFailure::Refuse => return Verdict::Drop(refusal(EVENT, &cause)),
+                Err(_) => failed = true,
             }
         }
-        Verdict::Pass { body: new_body, to: new_to }
+        Verdict::Pass { body: new_body, to: new_to, failed }
     }
 
-    async fn message_sent(&self, app: &AppHooks, tell: MessageSent) {
+    /// Whether everybody took it.
+    async fn message_sent(&self, app: &AppHooks, tell: MessageSent) -> bool {
         const EVENT: HookEvent = HookEvent::MessageSent;
+        let mut told = true;
         for hook in app.for_event(EVENT) {
             let call = ask::message_sent(&app.id, &self.call_id(), &tell);
             // Repeating is safe here: the call's id is the same, and nothing depends on the answer.
             if let Err(cause) = hook.target.call(&self.client, Bytes::from(call), true, |_| Ok(())).await {
                 hook.target.warn(EVENT.name(), &cause, "nobody was told");
+                told = false;
             }
         }
+        told
     }
 
-    async fn receivers_offline(&self, app: Option<&AppHooks>, mut ask: ReceiversOffline) -> Option<Notification> {
+    async fn receivers_offline(&self, app: Option<&AppHooks>, mut ask: ReceiversOffline) -> Offline {
         const EVENT: HookEvent = HookEvent::ReceiversOffline;
-        let (mut content, mut force) = (None, false);
+        let (mut content, mut force, mut failed) = (None, false, false);
         let hooks: Vec<_> = app.map(|app| app.for_event(EVENT).map(|hook| (app, hook)).collect()).unwrap_or_default();
         for (app, hook) in hooks {
             let call = ask::receivers_offline(&app.id, &self.call_id(), &ask);
             match self.ask(hook, EVENT, call, returns::receivers_offline).await {
-                Ok(returned) if returned.skip => return None,
+                Ok(returned) if returned.skip => return Offline { push: None, failed },
                 Ok(returned) => {
                     if let Some(chosen) = returned.offline {
                         ask.offline.retain(|client| chosen.contains(client));
@@ -291,11 +296,11 @@ impl Shared {
                     content = returned.content.or(content);
                     force |= returned.force;
                 }
-                Err(_) if hook.on_failure == OnFailure::Refuse => return None,
-                Err(_) => {}
+                Err(_) if hook.on_failure == OnFailure::Refuse => return Offline { push: None, failed: true },
+                Err(_) => failed = true,
             }
         }
-        push::resolve(ask, content, force, self.default_push.as_deref())
+        Offline { push: push::resolve(ask, content, force, self.default_push.as_deref()), failed }
     }
 
     /// A call whose answer counts; never repeated.
@@ -318,6 +323,6 @@ impl Shared {
 }
 
 /// The refusal of fail-closed apps (http.md 3.1).
-fn failed(event: HookEvent, cause: &dyn std::fmt::Display) -> Failure {
+fn refusal(event: HookEvent, cause: &dyn std::fmt::Display) -> Failure {
     Failure::because(Code::MessageRejectedByApp, format!("hook {} failed: {cause}", event.name()))
 }
