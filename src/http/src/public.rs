@@ -93,7 +93,7 @@ pub(crate) fn router(public: Public) -> Router {
         .allow_methods([Method::HEAD, Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS])
         .allow_headers(HEADERS.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>())
         .max_age(PREFLIGHT);
-    let mut router = Router::new().route("/v1/route", get(route));
+    let mut router = Router::new().route("/v1/route", get(route)).route("/1.1/rtm/notifications", get(notifications));
     if public.journeys.is_some() {
         router = router.route("/dev/journeys/{id}", get(journey));
     }
@@ -139,6 +139,30 @@ async fn route(
     };
     log::debug!("route for app {app} asked by {}: {server}", peer.ip);
     Ok(Json(json!({"server": server, "secondary": server, "ttl": public.ttl_s})).into_response())
+}
+
+#[derive(Deserialize)]
+struct Missed {
+    client_id: Option<String>,
+    notification_type: Option<String>,
+}
+
+/// What a client missed while it was away (wire.md 3.17). Such notices are not kept yet, so the answer is that there are
+/// none, in the form of whoever asks, and that what it remembers of its conversations may be out of date. It says the
+/// same to everybody, so nobody's token is looked at.
+async fn notifications(asked: Result<Query<Missed>, QueryRejection>) -> Result<Response, Wrong> {
+    let Ok(Query(asked)) = asked else { return Err(wrong(StatusCode::BAD_REQUEST, "The query cannot be read.")) };
+    if asked.client_id.is_none_or(|client| client.is_empty()) {
+        return Err(wrong(StatusCode::BAD_REQUEST, "The query needs client_id."));
+    }
+    Ok(Json(match asked.notification_type {
+        Some(_) => json!({"hasMore": false, "notifications": []}),
+        None => json!({
+            "permanent": {"hasMore": false, "notifications": []},
+            "droppable": {"invalidLocalConvCache": true, "notifications": []},
+        }),
+    })
+    .into_response())
 }
 
 /// Where this very request came to, as a WebSocket address.

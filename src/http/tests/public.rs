@@ -133,6 +133,25 @@ fn the_route_is_told_by_host_and_scheme() {
 }
 
 #[test]
+fn nobody_has_missed_a_notification() {
+    let runtime = HttpRuntime::start(1).unwrap();
+    let side = side(&runtime, Options::default());
+    // As the JavaScript SDKs ask, and as Swift does.
+    let path = "/1.1/rtm/notifications?client_id=tom&start_ts=1";
+    let answer = ask(&side, "GET", &format!("{path}&notification_type=permanent"), false);
+    assert_eq!(header(&answer.head, "access-control-allow-origin").as_deref(), Some("*"));
+    assert_eq!((answer.status, answer.json()), (200, json!({"hasMore": false, "notifications": []})));
+    let both = ask(&side, "GET", path, false).json();
+    assert_eq!((&both["permanent"]["notifications"], &both["droppable"]["notifications"]), (&json!([]), &json!([])));
+    assert_eq!(both["droppable"]["invalidLocalConvCache"], true, "nothing is kept, so it must look for itself");
+    assert_eq!(ask(&side, "GET", "/1.1/rtm/notifications", false).status, 400);
+    let preflight = ask(&side, "OPTIONS", path, false);
+    assert_eq!(preflight.status, 200);
+    let allowed = header(&preflight.head, "access-control-allow-headers").expect("allowed headers");
+    assert!(allowed.contains("x-lc-im-session-token"), "{allowed}");
+}
+
+#[test]
 fn a_public_url_is_told_in_place_of_the_host() {
     let runtime = HttpRuntime::start(1).unwrap();
     let side = side(&runtime, Options { public_url: Some("https://im.example.com".into()), ..Options::default() });
