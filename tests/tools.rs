@@ -62,5 +62,8 @@ fn what_apt_cannot_install_is_said() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = err(&output);
     // Root is told what apt said; another user, what to type.
-    assert!(said.contains("figlet") && (said.contains("no network") || said.contains("sudo apt-get install")), "{said}");
+    assert!(
+        said.contains("figlet") && (said.contains("no network") || said.contains("sudo apt-get install")),
+        "{said}"
+    );
 }

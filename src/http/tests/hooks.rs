@@ -457,7 +457,7 @@ fn failures_are_warned_of_once_in_a_while_with_app_event_host_and_reason() {
     let failed = format!(
         "webhook 0 of app app-0 at {host} failed on messageReceived: it answered with status 502; the message went on"
     );
-    assert_eq!(about(&host), [failed.clone()]);
+    assert_eq!(about(&host), std::slice::from_ref(&failed));
     asker.sent();
     let alone = format!(
         "webhook 0 of app app-0 at {host} is left alone for a while: \
