@@ -11,7 +11,7 @@ use tidegate_domain::app::{App, SignaturePolicy};
 use tidegate_domain::conversation::{Conversation, Kind, Member};
 use tidegate_domain::directory::LocalDirectory;
 use tidegate_domain::hook::{
-    HookEvent, Hooks, MessageReceived, MessageSent, Notification, Notifier, ReceiversOffline, Verdict,
+    HookEvent, Hooks, MessageReceived, MessageSent, Notification, Notifier, Offline, ReceiversOffline, Verdict,
 };
 use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, Millis};
 use tidegate_engine::{Pipeline, Sim, Sink, StageSettings, Topology};
@@ -55,8 +55,8 @@ impl Hooks for Nobody {
         false
     }
     fn message_received(&self, _: MessageReceived, _: Box<dyn FnOnce(Verdict) + Send>) {}
-    fn message_sent(&self, _: MessageSent, _: Box<dyn FnOnce() + Send>) {}
-    fn receivers_offline(&self, _: ReceiversOffline, _: Box<dyn FnOnce(Option<Notification>) + Send>) {}
+    fn message_sent(&self, _: MessageSent, _: Box<dyn FnOnce(bool) + Send>) {}
+    fn receivers_offline(&self, _: ReceiversOffline, _: Box<dyn FnOnce(Offline) + Send>) {}
 }
 
 impl Notifier for Nobody {

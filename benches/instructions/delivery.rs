@@ -33,7 +33,9 @@ pub fn run(rounds: u64) -> u64 {
     let (to_us, opened) = channel();
     let any = Some("127.0.0.1:0".parse().expect("an address"));
     let options = Options { tcp: any, ..Options::default() };
-    let net = tidegate_net::start(options, Arc::new(Opened(Mutex::new(to_us))), None).expect("it listens");
+    let listeners = tidegate_net::Listeners::bind(&options).expect("it listens");
+    let door = Arc::new(Opened(Mutex::new(to_us)));
+    let net = tidegate_net::start(options, listeners, door, None).expect("it starts");
     let addr = net.local_addrs().tcp.expect("its address");
     let mailbox = net.mailbox();
     let post = |mail: Vec<Mail>| {
