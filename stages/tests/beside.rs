@@ -17,7 +17,7 @@ use tidegate_domain::command::{Body, Mentions};
 use tidegate_domain::conversation::{Conversation, Kind, Member};
 use tidegate_domain::directory::LocalDirectory;
 use tidegate_domain::hook::{
-    HookEvent, Hooks, MessageReceived, MessageSent, Notification, Notifier, ReceiversOffline, Verdict,
+    HookEvent, Hooks, MessageReceived, MessageSent, Notification, Notifier, Offline, ReceiversOffline, Verdict,
 };
 use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, MessageId, Millis};
 use tidegate_engine::{Env, Pipeline, Sink, StageSettings, Topology};
@@ -132,13 +132,13 @@ impl Hooks for Nobody {
         false
     }
     fn message_received(&self, _: MessageReceived, done: Box<dyn FnOnce(Verdict) + Send>) {
-        done(Verdict::Pass { body: None, to: None });
+        done(Verdict::Pass { body: None, to: None, failed: false });
     }
-    fn message_sent(&self, _: MessageSent, done: Box<dyn FnOnce() + Send>) {
-        done();
+    fn message_sent(&self, _: MessageSent, done: Box<dyn FnOnce(bool) + Send>) {
+        done(true);
     }
-    fn receivers_offline(&self, _: ReceiversOffline, done: Box<dyn FnOnce(Option<Notification>) + Send>) {
-        done(None);
+    fn receivers_offline(&self, _: ReceiversOffline, done: Box<dyn FnOnce(Offline) + Send>) {
+        done(Offline { push: None, failed: false });
     }
 }
 
