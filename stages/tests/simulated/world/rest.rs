@@ -35,7 +35,7 @@ impl World {
             return;
         }
         for (key, receipt) in std::mem::take(&mut self.lately.receipts) {
-            self.hear_receipt(key, &receipt);
+            self.hear_receipt(key, &receipt, false);
         }
         if !self.lately.receipts.is_empty() {
             self.wrong(format!("receipts for what was never said: {:?}", self.lately.receipts));
