@@ -1,10 +1,11 @@
 //! How much is let in, decided once an interval from what the stages and the door have noted.
 //!
-//! Nothing is refused until events have waited longer than a stage's target all through two intervals. What the door let in
-//! while that stage always had work, less what its queue grew by, is the *limit*: what the stage can keep up with. From then
-//! on as much is let in as the limit, a little more when the queue is short and less when it is long, so that it stays
-//! just long enough to keep the stage busy. When the stage runs out of work, the limit was too low and rises; when less is
-//! offered than the limit, everybody is in; and when that has lasted, the limit is forgotten.
+//! Nothing is refused until events have waited longer than a stage's target all through two intervals, and more of them
+//! than it could take at once: where only few wait long, its thread was kept from running, and refusing would not help.
+//! What the door let in while that stage always had work, less what its queue grew by, is the *limit*: what the stage can
+//! keep up with. From then on as much is let in as the limit, a little more when the queue is short and less when it is
+//! long, so that it stays just long enough to keep the stage busy. When the stage runs out of work, the limit was too low
+//! and rises; when less is offered than the limit, everybody is in; and when that has lasted, the limit is forgotten.
 //!
 //! Pure arithmetic on readings: no clock, no thread. `delay.rs` has the signal, `admission.rs` who is let in.
 
@@ -60,7 +61,7 @@ const BACKLOGGED: f64 = 0.8;
 impl Controller {
     /// How many may be let in during the next interval, if it is as long as this one; `None`: all.
     pub fn decide(&mut self, interval: Interval) -> Option<f64> {
-        let late = interval.wait > 1.0;
+        let late = interval.wait > 1.0 && interval.full > BACKLOGGED;
         let was_late = std::mem::replace(&mut self.late, late);
         // An interval may be no longer than two batches: one that was late is chance.
         if self.limit.is_none() && !(late && was_late) {
@@ -108,6 +109,14 @@ mod tests {
         let mut controller = Controller::default();
         for _ in 0..100 {
             assert_eq!(controller.decide(Interval { refusing: false, ..busy(0.9, 100) }), None);
+        }
+    }
+
+    #[test]
+    fn a_few_that_wait_for_a_thread_which_the_machine_does_not_run_are_no_overload() {
+        let mut controller = Controller::default();
+        for _ in 0..100 {
+            assert_eq!(controller.decide(Interval { refusing: false, full: 0.0, ..busy(6.0, 1) }), None);
         }
     }
 

@@ -222,7 +222,8 @@ impl<E: Event> Worker<E> {
             left = guard.take(task.lanes.len() as u16, left, stage.knobs.window, &mut task.taken);
             task.lanes.push(OwnedLane { lane, has_keys: guard.has_keys() });
         }
-        task.full = left == 0 && (room < wish || wish == stage.knobs.batch.load(SeqCst));
+        let is_whole = room < wish || wish == stage.knobs.batch.load(SeqCst);
+        task.full = left == 0 && is_whole && stage.waiting() > room;
         core.give_back(stage, &mut task.reserved, room - left);
         stage.held.fetch_sub(task.taken.unheld, SeqCst);
         true
