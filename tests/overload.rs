@@ -80,6 +80,31 @@ fn in_a_rush_each_command_is_answered_once_and_then_all_is_as_before() {
     assert!(refusals > 0, "the figures say so too");
 }
 
+#[test]
+fn who_is_alone_is_not_refused_however_little_the_machine_runs_us() {
+    let server = Server::start();
+    let mut alone = Client::login(&server, Via::Tcp, "alone");
+    let cid = alone.start(&["somebody"]);
+    let stop = AtomicBool::new(false);
+    thread::scope(|threads| {
+        let _ends = StopAtEnd(&stop);
+        let processors = thread::available_parallelism().map_or(2, |n| n.get());
+        for _ in 0..processors * 4 {
+            threads.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(6) {
+            let direct = DirectCommand { cid: some(&cid), msg: body("anybody?"), ..DirectCommand::default() };
+            alone.try_send(direct).expect("nobody else asks for anything");
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+}
+
 struct StopAtEnd<'a>(&'a AtomicBool);
 
 impl Drop for StopAtEnd<'_> {
