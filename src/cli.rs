@@ -102,7 +102,7 @@ pub fn main() -> u8 {
         return 2;
     }
     let result = match cli.command {
-        Command::Run(args) => run::run(&args),
+        Command::Run(args) => run::run(&args, cli.log.log_format),
         Command::Check { file, data } => match data {
             None => check(file),
             Some(data) => file.map_or(Ok(()), |file| check(Some(file))).and_then(|()| check_data(&data)),

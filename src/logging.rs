@@ -16,6 +16,8 @@ pub enum LogFormat {
 /// Fails where `level` is no filter that can be understood.
 pub fn start(level: &str, format: LogFormat) -> Result<(), String> {
     let mut builder = env_logger::Builder::new();
+    // A client that names an address where TLS has a host's name, as JavaScript SDK 4 does, is none of the operator's trouble.
+    builder.filter(Some("rustls::msgs"), log::LevelFilter::Error);
     // `parse_filters` would only print a complaint.
     for part in level.split(',').filter(|part| !part.trim().is_empty()) {
         let (module, level) = part.rsplit_once('=').map_or((None, part), |(module, level)| (Some(module), level));

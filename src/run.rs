@@ -6,12 +6,13 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cli::{RunArgs, Stop, load};
+use crate::logging::LogFormat;
 use crate::{compose, greeting};
 
 /// Fewer open files than this do not carry many clients.
 const FEW_FILES: u64 = 10_000;
 
-pub fn run(args: &RunArgs) -> Result<(), Stop> {
+pub fn run(args: &RunArgs, format: LogFormat) -> Result<(), Stop> {
     let config = load(args.config.as_ref())?;
     raise_open_files();
     // Before any thread, so that none misses the signals.
@@ -20,7 +21,11 @@ pub fn run(args: &RunArgs) -> Result<(), Stop> {
     if server.recovered {
         log::warn!("the last run ended without closing the store; it was recovered");
     }
-    eprint!("{}", greeting::text(&server, args, std::io::stderr().is_terminal()));
+    match format {
+        LogFormat::Text => eprint!("{}", greeting::text(&server, args, std::io::stderr().is_terminal())),
+        // Whoever reads the lines as JSON must be able to read them all.
+        LogFormat::Json => log::info!("{}", greeting::text(&server, args, false)),
+    }
     let _ = signals.forever().next();
     log::info!("leaving: clients are told to reconnect; a second signal exits at once");
     let second = std::thread::Builder::new().name("signals".into()).spawn(move || {

@@ -231,6 +231,26 @@ fn a_log_may_be_for_machines() {
 }
 
 #[test]
+fn a_server_whose_log_is_for_machines_says_all_in_json() {
+    use std::io::BufRead;
+    let (folder, path) = file(&listen("127.0.0.1:0"));
+    let mut program = tidegate();
+    program.args(["--log-format", "json", "run", "--config", &path]).current_dir(folder.path());
+    let mut child = program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
+    let read: Vec<serde_json::Value> = lines
+        .map(|line| {
+            let line = line.unwrap();
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+        })
+        .take_while(|line: &serde_json::Value| !line["message"].as_str().unwrap().contains("JavaScript 5"))
+        .collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    println!("{read:?}");
+}
+
+#[test]
 fn a_certificate_that_cannot_be_used_is_shown_where_it_is_named() {
     let (folder, path) = file("[listen]\ntls = { cert = \"missing.pem\", key = \"empty.key\" }\n[net]\nreactors = 0\n");
     let check = || run_in(folder.path(), &["check", &path]);
