@@ -133,12 +133,18 @@ fn a_change_is_made_whole_or_not_at_all() {
     for (nonsense, status) in [
         (r#"{"workers":2,"batch":0}"#, 422),
         (r#"{"workers":2,"bound":1}"#, 422),
+        (r#"{"workers":2,"batch":65,"bound":64}"#, 422),
+        (r#"{"workers":2,"batch":8193}"#, 422),
         (r#"{"workers":2,"colour":"red"}"#, 422),
         (r#"{"workers":2,"policy":"never"}"#, 422),
         (r#"{"workers":2,"batch":"many"}"#, 422),
         (r#"{"workers":2,"batch":-1}"#, 422),
         (r#"{"workers":1000000}"#, 422),
         (r#"{"workers":2,"delay_target_ms":-1}"#, 422),
+        // What a file may not say, either.
+        (r#"{"workers":2,"delay_target_ms":0.05}"#, 422),
+        (r#"{"workers":2,"delay_target_ms":60001}"#, 422),
+        (r#"{"workers":2,"delay_interval_ms":0.5}"#, 422),
         (r#"{"workers":null}"#, 422),
         ("[]", 422),
         (r#"{"workers":2"#, 400),

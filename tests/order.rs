@@ -348,7 +348,7 @@ fn change(server: &Server, pools: &[&str], mut random: Rng, stop: &AtomicBool) -
                 }
                 changes += 1;
             }
-            // A bound that a batch before it does not fit into, or a policy that would lose what was promised.
+            // A bound that a batch, its own or one before it, does not fit into, or a policy that would lose what was promised.
             422 => {}
             _ => panic!("PATCH {path} {body}: {answer:?}"),
         }

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tidegate_engine::{DELAY_INTERVAL, DELAY_TARGET};
+
 use crate::form::Form;
 
 /// A key in its section.
@@ -298,14 +300,14 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "stages",
         "delay_target",
-        between(Duration::from_micros(100), Duration::from_secs(60)),
+        between(*DELAY_TARGET.start(), *DELAY_TARGET.end()),
         Value("\"5ms\""),
         "A wait longer than this, all through an interval, is overload: the door begins to refuse; 25ms for stages that wait for the disk",
     ),
     key(
         "stages",
         "delay_interval",
-        between(MS, Duration::from_secs(600)),
+        between(*DELAY_INTERVAL.start(), *DELAY_INTERVAL.end()),
         Value("\"50ms\""),
         "How long the wait must last, and how often it is decided how many are let in",
     ),

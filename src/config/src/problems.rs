@@ -29,6 +29,7 @@ pub(crate) fn explain(topology: &Topology, entry: Option<&str>, file: &File<'_, 
             }
             Place::Stage { stage, field: "name" } => lost || unreachable(stage, file, report),
             Place::Stage { stage, field: "batch" } => !file.whole || too_large_a_batch(stage, file, report),
+            Place::Stage { stage, field: "bound" } => !file.whole || batch_above_bound(stage, file, report),
             Place::Stage { stage, field: "policy" } => lossy_policy(stage, file, report),
             Place::Pool { pool, field: "name" } => pool_use(pool, file, report),
             // What a broken line would have said is not known.
@@ -199,6 +200,42 @@ fn too_large_a_batch(name: &str, file: &File<'_, '_>, report: &mut Report) -> bo
         said = true;
     }
     said
+}
+
+/// A stage's own batch that its own bound could never hold.
+fn batch_above_bound(name: &str, file: &File<'_, '_>, report: &mut Report) -> bool {
+    let Some(placed) = stage(name, file) else { return false };
+    let (batch, bound) = (placed.settings.batch, placed.settings.bound);
+    if batch <= bound {
+        return false;
+    }
+    let span = |key| placed.section.entry(key).map(|entry| entry.span);
+    let written = (span("batch"), span("bound"));
+    // A figure that is none was complained of; what stands for it is not in the file.
+    if [&written.0, &written.1].into_iter().flatten().any(|span| report.is_said_at(span)) {
+        return true;
+    }
+    let title = format!("a batch of `stages.{name}` can never fill: it is above the stage's own bound");
+    match written {
+        (Some(at), Some(other)) => {
+            let help = format!("write `batch = {bound}` or less, or `bound = {batch}` or more");
+            report
+                .error(title)
+                .at(at, format!("up to {batch} at once"))
+                .see(other, format!("holds {bound}"))
+                .help(help);
+        }
+        (Some(at), None) => {
+            let help = format!("write `batch = {bound}` or less, or beside it `bound = {batch}` or more");
+            report.error(title).at(at, format!("the bound is {bound} by default")).help(help);
+        }
+        (None, Some(at)) => {
+            let help = format!("write `bound = {batch}` or more, or beside it `batch = {bound}` or less");
+            report.error(title).at(at, format!("the batch is {batch} by default")).help(help);
+        }
+        (None, None) => return false,
+    }
+    true
 }
 
 fn lossy_policy(name: &str, file: &File<'_, '_>, report: &mut Report) -> bool {

@@ -3,6 +3,7 @@
 //! The rest of the engine relies on what is checked here: that names exist, that the line has no circle, that a batch fits.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::topology::NONE;
@@ -14,7 +15,10 @@ const MOST_WORKERS: usize = 1024;
 const MOST_BATCH: usize = 65_536;
 const MOST_BOUND: usize = 1 << 24;
 const MOST_WINDOW: usize = 65_536;
-const MOST_DELAY: Duration = Duration::from_secs(600);
+/// What a stage's `delay_target` may be.
+pub const DELAY_TARGET: RangeInclusive<Duration> = Duration::from_micros(100)..=Duration::from_secs(60);
+/// What a stage's `delay_interval` may be.
+pub const DELAY_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(600);
 
 impl Topology {
     /// Everything that is wrong, in one go. `entries` are the stages that events come in at from outside. The sinks that
@@ -101,14 +105,18 @@ impl<'a, E: Event> Check<'a, E> {
                 self.at_stage(&stage.name, field, format!("{value} is not possible"), format!("1 to {most}"));
             }
         }
-        for (field, value) in [("delay_target", stage.delay_target), ("delay_interval", stage.delay_interval)] {
-            if value.is_zero() || value > MOST_DELAY {
-                self.at_stage(
-                    &stage.name,
-                    field,
-                    format!("{value:?} is not possible"),
-                    "more than 0, up to 10 minutes",
-                );
+        if stage.batch > stage.bound && stage.bound > 0 && stage.batch <= MOST_BATCH {
+            let reason = format!("a batch of {} can never fill: {} is the bound", stage.batch, stage.bound);
+            let help = format!("{} or more, or a batch of at most {}", stage.batch, stage.bound);
+            self.at_stage(&stage.name, "bound", reason, help);
+        }
+        for (field, value, range) in [
+            ("delay_target", stage.delay_target, DELAY_TARGET),
+            ("delay_interval", stage.delay_interval, DELAY_INTERVAL),
+        ] {
+            if !range.contains(&value) {
+                let help = format!("{:?} to {:?}", range.start(), range.end());
+                self.at_stage(&stage.name, field, format!("a {field} of {value:?} is not possible"), help);
             }
         }
         if !(stage.key_share > 0.0 && stage.key_share <= 1.0) {

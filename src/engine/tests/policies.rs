@@ -159,7 +159,7 @@ fn a_full_side_stage_refuses_and_never_stops_the_line() {
         std::mem::forget(batch.hold(event, Duration::from_secs(3600)));
     });
     let mut beside = StageSettings::new("beside");
-    beside.bound = 5;
+    (beside.batch, beside.bound) = (5, 5);
     let stages =
         vec![StageSettings::new("asks").to("next", "last").to("beside", "beside"), StageSettings::new("last"), beside];
     let modules = [("asks", asks), ("last", pass(END)), ("beside", never)];

@@ -262,6 +262,7 @@ fn topology(sim: &mut Sim<Order>) -> Topology {
         stage.workers = 1 + sim.random(3) as usize;
         if stage.name == "stock" {
             stage.bound = 1 + sim.random(3) as usize; // often full
+            stage.batch = stage.batch.min(stage.bound);
         }
         stage.window = 1 + sim.random(5) as usize;
         stage.pool = match layout {

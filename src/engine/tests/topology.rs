@@ -96,8 +96,23 @@ fn figures_that_cannot_be() {
     refused("stages.c.workers: 5000 is not possible", |t| t.stages[2].workers = 5000);
     refused("stages.c.batch: 0 is not possible", |t| t.stages[2].batch = 0);
     refused("stages.a.bound: 0 is not possible", |t| t.stages[0].bound = 0);
+    refused(
+        "stages.a.bound: a batch of 64 can never fill: 63 is the bound (64 or more, or a batch of at most 63)",
+        |t| {
+            t.stages[0].bound = 63;
+        },
+    );
+    refused("stages.a.bound: a batch of 8193 can never fill", |t| {
+        (t.stages[0].batch, t.stages[0].to[0].1) = (8_193, "b".into());
+        (t.stages[1].batch, t.stages[1].bound) = (64, 8_193);
+    });
     refused("stages.a.window: 0 is not possible", |t| t.stages[0].window = 0);
     refused("stages.a.delay_target", |t| t.stages[0].delay_target = Duration::ZERO);
+    refused("stages.a.delay_target: a delay_target of 99µs is not possible (100µs to 60s)", |t| {
+        t.stages[0].delay_target = Duration::from_micros(99);
+    });
+    refused("stages.a.delay_target", |t| t.stages[0].delay_target = Duration::from_secs(61));
+    refused("stages.a.delay_interval", |t| t.stages[0].delay_interval = Duration::from_micros(999));
     refused("stages.a.delay_interval", |t| t.stages[0].delay_interval = Duration::from_secs(86_400));
     refused("stages.a.key_share: NaN is no share", |t| t.stages[0].key_share = f64::NAN);
     refused("stages.a.key_share: 1.5 is no share", |t| t.stages[0].key_share = 1.5);

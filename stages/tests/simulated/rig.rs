@@ -367,11 +367,12 @@ impl Rig {
     /// Changes a stage's sizes at random.
     pub fn resize(&mut self) {
         let name = DECLARED[self.below(DECLARED.len())].name;
+        let (workers, batch) = (1 + self.below(3), 1 + self.below(8));
         let patch = StagePatch {
-            workers: Some(1 + self.below(3)),
-            batch: Some(1 + self.below(8)),
+            workers: Some(workers),
+            batch: Some(batch),
             bound: Some(match ["read", "hook", "push"].contains(&name) {
-                true if self.wanted.tight => 2 + self.below(8),
+                true if self.wanted.tight => batch.max(2 + self.below(8)),
                 true => 4_096,
                 false => 32 + self.below(64),
             }),
@@ -640,7 +641,7 @@ fn topology(sim: &mut Sim<Event>, tight: bool) -> Topology {
         stage.workers = 1 + sim.random(3) as usize;
         stage.batch = 1 + sim.random(8) as usize;
         stage.bound = match beside {
-            true if tight => 2 + sim.random(8) as usize,
+            true if tight => stage.batch.max(2 + sim.random(8) as usize),
             true => 4_096,
             false => 32 + sim.random(64) as usize,
         };
