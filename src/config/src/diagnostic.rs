@@ -191,6 +191,11 @@ impl Report {
         self.source.line(at)
     }
 
+    /// What stands there, with stars in place of secrets.
+    pub(crate) fn shown(&self, span: &Span) -> &str {
+        self.source.text.get(span.clone()).unwrap_or_default()
+    }
+
     /// Keeps what was said so far, and drops what will yet be said of the same lines.
     pub(crate) fn hush(&mut self) {
         self.hushed = self.diagnostics.iter().filter_map(|d| d.position()).map(|(line, _)| line).collect();

@@ -2,18 +2,19 @@
 //!
 //! Owns the parser's errors: one a line, the commonest with help of their own. Must not know keys.
 
+use std::collections::HashSet;
+
 use toml::de::{DeTable, DeValue, Error};
 
 use crate::diagnostic::{Report, Span};
 use crate::section::entries;
 
 pub(crate) fn explain(errors: &[Error], text: &str, root: &DeTable<'_>, report: &mut Report) {
-    let mut last_line = None;
+    let mut lines = HashSet::new();
     for error in errors {
         let span = error.span().unwrap_or(text.len()..text.len());
         // One slip often makes several errors; the first of a line says it.
-        let line = report.line(span.start);
-        if last_line.replace(line) == Some(line) {
+        if !lines.insert(report.line(span.start)) {
             continue;
         }
         let there = text.get(span.clone()).unwrap_or_default();
@@ -37,8 +38,8 @@ fn explain_one(message: &str, there: &str, span: Span, text: &str, root: &DeTabl
             report.error("a key without a value").at(span, "nothing here").help(help);
         }
         // A word that begins as `nan`, `inf`, `true` or `false` do is taken for one of them.
-        "string values must be quoted" => unquoted(there, span, report),
-        "invalid float" | "invalid boolean" if bare => unquoted(there, span, report),
+        "string values must be quoted" => unquoted(text, address(text, &span).unwrap_or(span), report),
+        "invalid float" | "invalid boolean" if bare => unquoted(text, span, report),
         "invalid basic string" | "invalid literal string" if expected.contains(['"', '\'']) => {
             report.error("a text that does not end").at(span, "no quote to end it").help("put a quote behind the text");
         }
@@ -51,15 +52,39 @@ fn explain_one(message: &str, there: &str, span: Span, text: &str, root: &DeTabl
             report.error("a table's header that does not end").at(span, expected).help(help);
         }
         _ => {
+            if let Some(word) = address(text, &span) {
+                return unquoted(text, word, report);
+            }
             let help = "a line is `key = value`, `[table]` or `[[list of tables]]`; `#` begins a comment";
             report.error(format!("not TOML: {}", what.escape_debug())).at(span, expected.replace('\n', " ")).help(help);
         }
     }
 }
 
-fn unquoted(there: &str, span: Span, report: &mut Report) {
+/// The value around a place, where it is one word that is no number, date or list: mostly an address without quotes, of
+/// which the parser takes the beginning for a number.
+fn address(text: &str, place: &Span) -> Option<Span> {
+    let start = text.get(..place.start)?.rfind('\n').map_or(0, |at| at + 1);
+    let line = text.get(start..)?.lines().next()?;
+    let equals = line.find('=').filter(|at| start + at < place.start)?;
+    let behind = line[equals + 1..].split('#').next()?;
+    let value = behind.trim();
+    let one_word = !value.contains(|c: char| c.is_whitespace() || "\"',={}".contains(c));
+    let looks_so = if value.starts_with('[') {
+        value.contains("]:")
+    } else {
+        value.contains(':') || value.matches('.').count() > 1
+    };
+    let from = start + equals + 1 + (behind.len() - behind.trim_start().len());
+    (one_word && looks_so).then(|| from..from + value.len())
+}
+
+fn unquoted(text: &str, span: Span, report: &mut Report) {
+    let there = text.get(span.clone()).unwrap_or_default();
     let help = match there.contains(char::is_whitespace) {
         true => "write one number, or a text between quotes".to_owned(),
+        // A secret is not said here, either.
+        false if report.shown(&span) != there => "write it between quotes".to_owned(),
         false => format!("write \"{}\"", there.escape_debug()),
     };
     report.error("a value without quotes").at(span, "neither a number nor `true` or `false`").help(help);
