@@ -176,7 +176,7 @@ pub fn catalogue() -> ModuleCatalogue {
         outputs: declared.outputs,
         targets: declared.targets,
         blocks: declared.blocks,
-        sheddable: declared.sheddable,
+        keeps: declared.keeps,
         in_flight: declared.in_flight,
     }))
 }

@@ -17,13 +17,13 @@ pub struct Declared {
     /// Its outputs and the stages that they usually go to.
     pub targets: &'static [(&'static str, &'static str)],
     pub blocks: bool,
-    pub sheddable: bool,
+    /// Why what waits before it must not be refused, for people. `None`: it may be.
+    pub keeps: Option<&'static str>,
     /// Calls to the outside at once, where it makes any.
     pub in_flight: Option<usize>,
 }
 
-const USUAL: Declared =
-    Declared { name: "", outputs: &[], targets: &[], blocks: false, sheddable: true, in_flight: None };
+const USUAL: Declared = Declared { name: "", outputs: &[], targets: &[], blocks: false, keeps: None, in_flight: None };
 
 /// All of them, in the order of the pipeline.
 pub const DECLARED: [Declared; 8] = [
@@ -32,7 +32,7 @@ pub const DECLARED: [Declared; 8] = [
         name: "authenticate",
         outputs: authenticate::OUTPUTS,
         targets: &[("next", "route")],
-        sheddable: false,
+        keeps: Some("the ends of connections pass here, and nobody tells them twice"),
         ..USUAL
     },
     Declared {
@@ -49,7 +49,13 @@ pub const DECLARED: [Declared; 8] = [
         blocks: true,
         ..USUAL
     },
-    Declared { name: "fan_out", outputs: fan_out::OUTPUTS, targets: &[("offline", "hook")], sheddable: false, ..USUAL },
+    Declared {
+        name: "fan_out",
+        outputs: fan_out::OUTPUTS,
+        targets: &[("offline", "hook")],
+        keeps: Some("what waits here is acknowledged already"),
+        ..USUAL
+    },
     Declared { name: "hook", outputs: hook::OUTPUTS, targets: &[("push", "push")], in_flight: Some(256), ..USUAL },
     Declared { name: "push", outputs: push::OUTPUTS, ..USUAL },
 ];

@@ -19,8 +19,8 @@ pub struct ModuleEntry {
     pub targets: &'static [(&'static str, &'static str)],
     /// As `Module::blocks`.
     pub blocks: bool,
-    /// As `Module::sheddable`.
-    pub sheddable: bool,
+    /// Why what waits before it must not be refused, in a few words. `None`: it may be, as `Module::sheddable` has it.
+    pub keeps: Option<&'static str>,
     /// The default of `in_flight`, for modules that call the outside.
     pub in_flight: Option<usize>,
 }
@@ -77,7 +77,7 @@ impl Module<Never> for Declared {
     }
 
     fn sheddable(&self) -> bool {
-        self.0.sheddable
+        self.0.keeps.is_none()
     }
 
     fn key(&self, event: &Never) -> u64 {

@@ -48,8 +48,10 @@ pub(crate) struct File<'a, 'd> {
     pub(crate) complained: Vec<(String, String)>,
     /// Whether it is not known what leads where.
     pub(crate) lost: bool,
-    /// Whether each stage's pool is known.
+    /// Whether each stage says its pool in a way that can be read.
     pub(crate) pools_known: bool,
+    /// Pools that a misspelled name in a stage is meant for.
+    pub(crate) pools_meant: Vec<&'a str>,
     /// As `Tables::whole`.
     pub(crate) whole: bool,
     /// Where the file says where clients' commands go.
@@ -77,7 +79,7 @@ pub(crate) fn read(tables: &Tables<'_, '_>, net: &Net, catalogue: &ModuleCatalog
     let (complained, lost) = bind.finish();
     let pools: Vec<_> = tables.pools.iter().flat_map(|entry| named_tables("pools", entry, report)).collect();
     let pools: Vec<_> = pools.into_iter().map(|(name, section)| read_pool(name, section, report)).collect();
-    let pools_known = known_pools(&stages, &pools, report);
+    let (pools_known, pools_meant) = known_pools(&stages, &pools, report);
 
     let topology = Topology {
         stages: stages.iter().map(|placed| placed.settings.clone()).collect(),
@@ -90,6 +92,7 @@ pub(crate) fn read(tables: &Tables<'_, '_>, net: &Net, catalogue: &ModuleCatalog
         complained,
         lost: lost || !entry_known,
         pools_known: pools_known && whole,
+        pools_meant,
         whole,
         entry: tables.net.span_of("to"),
     };
@@ -242,10 +245,15 @@ fn read_pool<'d>(name: String, section: Section<'d>, report: &mut Report) -> Pla
     Placed { settings, section }
 }
 
-/// Whether each stage names a pool that there is, or none.
-fn known_pools(stages: &[Placed<'_, StageSettings>], pools: &[Placed<'_, PoolSettings>], report: &mut Report) -> bool {
+/// Complains of names of pools that there are not. Returns whether each stage's name could be read, and which pools the
+/// unknown names are evidently meant for.
+fn known_pools<'a>(
+    stages: &[Placed<'_, StageSettings>],
+    pools: &'a [Placed<'_, PoolSettings>],
+    report: &mut Report,
+) -> (bool, Vec<&'a str>) {
     let names: Vec<_> = pools.iter().map(|pool| pool.settings.name.as_str()).collect();
-    let mut known = true;
+    let (mut known, mut meant) = (true, Vec::new());
     for stage in stages {
         let Some(pool) = &stage.settings.pool else {
             known &= stage.section.entry("pool").is_none();
@@ -254,9 +262,10 @@ fn known_pools(stages: &[Placed<'_, StageSettings>], pools: &[Placed<'_, PoolSet
         if names.contains(&pool.as_str()) {
             continue;
         }
-        known = false;
+        let near = closest(pool, names.iter().copied());
+        meant.extend(near);
         let Some(span) = stage.section.span_of("pool") else { continue };
-        let help = match closest(pool, names.iter().copied()) {
+        let help = match near {
             Some(near) => format!("did you mean \"{near}\"?"),
             None if stages.iter().any(|placed| placed.settings.name == *pool) => format!(
                 "`{pool}` is a stage, whose own pool serves nobody else: add a table [pools.NAME] and name that in both"
@@ -265,7 +274,7 @@ fn known_pools(stages: &[Placed<'_, StageSettings>], pools: &[Placed<'_, PoolSet
         };
         report.error(format!("there is no pool `{pool}`")).at(span, "unknown pool").help(help);
     }
-    known
+    (known, meant)
 }
 
 /// What clients send is for a stage of this module: that of the stage which is the default of `net.to`.

@@ -241,9 +241,12 @@ fn batch_above_bound(name: &str, file: &File<'_, '_>, report: &mut Report) -> bo
 fn lossy_policy(name: &str, file: &File<'_, '_>, report: &mut Report) -> bool {
     let Some(placed) = stage(name, file) else { return false };
     let Some(span) = placed.section.span_of("policy") else { return false };
+    let Some(keeps) = file.catalogue.find(&placed.settings.module).and_then(|module| module.keeps) else {
+        return false;
+    };
     report
-        .error(format!("`policy = \"{}\"` in `stages.{name}` would lose durable messages", placed.settings.policy))
-        .at(span, "what waits here is acknowledged already")
+        .error(format!("`policy = \"{}\"` in `stages.{name}` would lose what must not be lost", placed.settings.policy))
+        .at(span, keeps)
         .help("write `policy = \"block\"`, or \"drop-oldest\", which drops nothing but transient messages");
     true
 }
@@ -263,7 +266,7 @@ fn pool_use(name: &str, file: &File<'_, '_>, report: &mut Report) -> bool {
         complaint.help(format!("call the pool otherwise, or write `pool = \"{name}\"` in [stages.{name}]"));
         return true;
     }
-    if users.is_empty() && !file.pools_known {
+    if users.is_empty() && (!file.pools_known || file.pools_meant.contains(&name)) {
         return true;
     }
     if users.is_empty() {

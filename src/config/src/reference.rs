@@ -107,7 +107,7 @@ fn modules(catalogue: &ModuleCatalogue, page: &mut String) {
     let kept: Vec<_> = catalogue
         .names()
         .filter_map(|name| catalogue.find(name))
-        .filter(|module| !module.sheddable)
+        .filter(|module| module.keeps.is_some())
         .map(|module| format!("`{}`", module.name))
         .collect();
     if !blocking.is_empty() {

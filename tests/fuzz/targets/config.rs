@@ -13,7 +13,7 @@ static CATALOGUE: LazyLock<ModuleCatalogue> = LazyLock::new(|| {
         outputs: declared.outputs,
         targets: declared.targets,
         blocks: declared.blocks,
-        sheddable: declared.sheddable,
+        keeps: declared.keeps,
         in_flight: declared.in_flight,
     }))
 });

@@ -29,7 +29,11 @@ pub fn catalogue() -> ModuleCatalogue {
         outputs,
         targets,
         blocks: matches!(name, "read" | "persist"),
-        sheddable: !matches!(name, "authenticate" | "fan_out"),
+        keeps: match name {
+            "authenticate" => Some("the ends of connections pass here, and nobody tells them twice"),
+            "fan_out" => Some("what waits here is acknowledged already"),
+            _ => None,
+        },
         in_flight: (name == "hook").then_some(256),
     };
     ModuleCatalogue::new([
