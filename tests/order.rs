@@ -101,6 +101,7 @@ fn run(layout: &str, pools: &[&str]) {
 
     // A last message for each conversation: who has it has all before it.
     let mut watcher = Client::tcp(&server, "watcher");
+    watcher.wait_for_calm();
     let mut last = HashMap::new();
     for conversation in &conversations {
         let member = &conversation.members[0];

@@ -5,13 +5,17 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::Value;
 use tidegate_protocol::wire::*;
 
-use super::{APP, PATIENCE, Server, Via, Wire};
+use super::{APP, PATIENCE, Server, Via, Wire, eventually};
+
+/// Until what was refused is asked again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 pub struct Client {
     pub wire: Wire,
@@ -73,10 +77,27 @@ impl Client {
 
     // ---- Sessions ----
 
+    /// Logs in; where the server is too busy (on a machine that tests share it may be), again.
     pub fn open(&mut self, id: &str) {
-        let opened = self.try_open(id, SessionCommand::default());
-        opened.unwrap_or_else(|refused| panic!("{id} was not let in: {refused:?}"));
-        self.settle();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.try_open(id, SessionCommand::default()) {
+                Ok(_) => return self.settle(),
+                Err(refused) if refused.code == 4116 && Instant::now() < until => thread::sleep(AGAIN),
+                Err(refused) => panic!("{id} was not let in: {refused:?}"),
+            }
+        }
+    }
+
+    /// Waits until whatever this client asks is let in again, as it is a second after a rush.
+    pub fn wait_for_calm(&mut self) {
+        eventually("a rush to be over", || {
+            let is_calm = (0..30).all(|_| {
+                thread::sleep(AGAIN);
+                self.conv(OpType::Query, ConvCommand { limit: Some(0), ..ConvCommand::default() }).is_ok()
+            });
+            is_calm.then_some(())
+        });
     }
 
     /// Waits until the server knows what this session missed: what comes from then on is delivered, and not counted. A
