@@ -1,6 +1,6 @@
 //! One batch on its way to the disk: the changes so far, and the state that they add up to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -50,7 +50,8 @@ pub struct Draft<'a> {
     truth: &'a Truth,
     pub now: Millis,
     pub changes: Vec<Change>,
-    hot: HashMap<(AppId, ConvId), Hot, RandomState>,
+    // Published in its order: which conversations the caches drop does not depend on chance.
+    hot: BTreeMap<(AppId, ConvId), Hot>,
     /// Made or met in this batch.
     pub unique: HashMap<(AppId, [u8; 16]), ConvId, RandomState>,
     pub sent: HashMap<Token, (MessageId, Millis), RandomState>,
@@ -64,7 +65,7 @@ impl<'a> Draft<'a> {
             truth,
             now: world.now(),
             changes: Vec::new(),
-            hot: HashMap::default(),
+            hot: BTreeMap::new(),
             unique: HashMap::default(),
             sent: HashMap::default(),
             marks: HashMap::default(),

@@ -93,7 +93,6 @@ fn a_million_operations_agree_with_the_model() {
 }
 
 #[test]
-#[ignore = "in a run of hundreds, some map of the stages in random order still tells"]
 fn a_seed_is_one_run() {
     world::seeds_repeat();
 }
