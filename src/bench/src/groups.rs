@@ -3,9 +3,10 @@
 use clap::Args;
 
 use crate::args::{Output, Target, Timing};
-use crate::drive::{Pace, drive, report_on};
+use crate::drive::{drive, report_on};
 use crate::fleet::Fleet;
 use crate::latency::Hlog;
+use crate::pacing::Pacing;
 use crate::probe::Probe;
 use crate::report::Report;
 use crate::traffic::Traffic;
@@ -22,12 +23,8 @@ pub struct GroupsArgs {
     /// Members of each that send
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub senders: u32,
-    /// Closed loop: messages that each sender keeps unacknowledged
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub outstanding: u32,
-    /// Open loop instead: messages a second over all groups
-    #[arg(long, value_name = "R", conflicts_with = "outstanding")]
-    pub rate: Option<f64>,
+    #[command(flatten)]
+    pub pacing: Pacing,
     /// Transient messages: acknowledged without the disk
     #[arg(long)]
     pub transient: bool,
@@ -43,11 +40,8 @@ pub fn run(args: &GroupsArgs) -> Result<(), Failure> {
     let GroupsArgs { groups, members, timing, target, output, transient, .. } = args;
     let senders = args.senders.min(*members);
     let probe = Probe::of(target);
-    let how = match args.rate {
-        Some(rate) => format!("{rate} messages/s offered"),
-        None => format!("{} outstanding each", args.outstanding),
-    };
-    let kind = if *transient { "transient" } else { "durable" };
+    let how = args.pacing.words();
+    let kind = setup::kind(*transient);
     let heading = format!(
         "{groups} groups of {members}, {senders} senders in each, {how}, {} bytes, {kind}, over {}",
         timing.size,
@@ -59,10 +53,7 @@ pub fn run(args: &GroupsArgs) -> Result<(), Failure> {
     report.setting("members", *members);
     report.setting("senders", senders);
     report.setting("transient", *transient);
-    match args.rate {
-        Some(rate) => report.setting("rate", rate),
-        None => report.setting("outstanding", args.outstanding),
-    }
+    args.pacing.settings(&mut report);
     let mut fleet = Fleet::new(target, groups * members)?;
     let disk = setup::disk_floor(output, probe, !transient)?;
     let sockets = fleet.connections() as u32;
@@ -78,11 +69,7 @@ pub fn run(args: &GroupsArgs) -> Result<(), Failure> {
             traffic.line(group * members + sender, cid.clone(), talk);
         }
     }
-    let pace = match args.rate {
-        Some(rate) => setup::at_rate(rate, start, timing),
-        None => Pace::Outstanding(args.outstanding),
-    };
-    let used = drive(&mut fleet, &mut traffic, pace, probe, start)?;
+    let used = drive(&mut fleet, &mut traffic, args.pacing.pace(start, timing), probe, start)?;
     report_on(&mut report, &traffic, &fleet, &used);
     let phase = &traffic.phases[0];
     if let Some(sends) = &sends {

@@ -73,7 +73,7 @@ pub fn run(args: &HistoryArgs) -> Result<(), Failure> {
     let prefix = args.name.clone().map_or_else(names::fresh, |name| format!("history-{name}"));
     let mut fleet = Fleet::named(target, conversations * 2, prefix)?;
     setup::log_in(&mut fleet)?;
-    let cids = setup::unique(&mut fleet, (0..*conversations).map(|at| at * 2..at * 2 + 2))?;
+    let cids = setup::pairs(&mut fleet, *conversations)?;
     if *fill > 0 {
         let (rate, wrong) = write(&mut fleet, &cids, *fill, timing.size)?;
         report.figure("written", rate, "messages/s");

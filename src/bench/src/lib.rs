@@ -23,6 +23,7 @@ mod latency;
 mod limits;
 mod logins;
 mod names;
+mod pacing;
 mod pairs;
 mod probe;
 mod progress;

@@ -3,9 +3,10 @@
 use clap::Args;
 
 use crate::args::{Output, Target, Timing};
-use crate::drive::{Pace, drive, report_on};
+use crate::drive::{drive, report_on};
 use crate::fleet::Fleet;
 use crate::latency::{Hlog, Quantiles};
+use crate::pacing::Pacing;
 use crate::probe::Probe;
 use crate::report::Report;
 use crate::traffic::Traffic;
@@ -16,12 +17,8 @@ pub struct PairsArgs {
     /// Pairs of clients, a sender and a receiver each
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500_000))]
     pub pairs: u32,
-    /// Closed loop: messages that each sender keeps unacknowledged
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub outstanding: u32,
-    /// Open loop instead: messages a second over all pairs, whatever is acknowledged
-    #[arg(long, value_name = "R", conflicts_with = "outstanding")]
-    pub rate: Option<f64>,
+    #[command(flatten)]
+    pub pacing: Pacing,
     /// Transient messages: acknowledged without the disk
     #[arg(long)]
     pub transient: bool,
@@ -36,39 +33,26 @@ pub struct PairsArgs {
 pub fn run(args: &PairsArgs) -> Result<(), Failure> {
     let PairsArgs { timing, target, output, transient, .. } = args;
     let probe = Probe::of(target);
-    let kind = if *transient { "transient" } else { "durable" };
-    let how = match args.rate {
-        Some(rate) => format!("{rate} messages/s offered"),
-        None => format!("{} outstanding each", args.outstanding),
-    };
+    let kind = setup::kind(*transient);
+    let how = args.pacing.words();
     let transport = target.transport.name();
     let mut report =
         Report::new("pairs", format!("{} pairs, {how}, {} bytes, {kind}, over {transport}", args.pairs, timing.size));
     setup::settings(&mut report, target, timing);
     report.setting("pairs", args.pairs);
     report.setting("transient", *transient);
-    match args.rate {
-        Some(rate) => report.setting("rate", rate),
-        None => report.setting("outstanding", args.outstanding),
-    }
+    args.pacing.settings(&mut report);
     let disk = setup::disk_floor(output, probe, !transient)?;
     let hop = if *transient { setup::hop_floor(output, timing.size)? } else { None };
 
     let mut fleet = Fleet::new(target, args.pairs * 2)?;
     setup::log_in(&mut fleet)?;
-    let cids = setup::unique(&mut fleet, (0..args.pairs).map(|pair| pair * 2..pair * 2 + 2))?;
+    let cids = setup::pairs(&mut fleet, args.pairs)?;
     let (start, phases) = setup::one_phase(timing);
     let hlog = Hlog::create(output.hlog.as_deref(), &["ack", "delivery"])?;
     let mut traffic = Traffic::new(fleet.clients(), timing.size, *transient, phases, hlog);
-    for (pair, cid) in (0..args.pairs).zip(cids) {
-        let talk = traffic.talk(pair * 2 + 1, 1);
-        traffic.line(pair * 2, cid, talk);
-    }
-    let pace = match args.rate {
-        Some(rate) => setup::at_rate(rate, start, timing),
-        None => Pace::Outstanding(args.outstanding),
-    };
-    let used = drive(&mut fleet, &mut traffic, pace, probe, start)?;
+    traffic.pairs(cids);
+    let used = drive(&mut fleet, &mut traffic, args.pacing.pace(start, timing), probe, start)?;
     report_on(&mut report, &traffic, &fleet, &used);
     let phase = &traffic.phases[0];
     if let Some([rate, median]) = &disk {

@@ -48,7 +48,7 @@ pub fn run(args: &RampArgs) -> Result<(), Failure> {
         return Err(Failure::because("--from has to be above 0, and --to not below it"));
     }
     let probe = Probe::of(target);
-    let kind = if *transient { "transient" } else { "durable" };
+    let kind = setup::kind(*transient);
     let heading = format!(
         "{pairs} pairs, {from} to {to} messages/s and back, {} steps of {} s, {} bytes, {kind}, over {}",
         steps * 2 - 1,
@@ -65,7 +65,7 @@ pub fn run(args: &RampArgs) -> Result<(), Failure> {
     let disk = setup::disk_floor(output, probe, !transient)?;
     let mut fleet = Fleet::new(target, pairs * 2)?;
     setup::log_in(&mut fleet)?;
-    let cids = setup::unique(&mut fleet, (0..*pairs).map(|pair| pair * 2..pair * 2 + 2))?;
+    let cids = setup::pairs(&mut fleet, *pairs)?;
     let (start, _) = setup::one_phase(timing);
     let mut stretches = up_and_down(*from, *to, *steps, timing.seconds * SECOND);
     let mut phases = Vec::new();
@@ -77,10 +77,7 @@ pub fn run(args: &RampArgs) -> Result<(), Failure> {
     stretches.insert(0, Stretch { rate: *from, length: timing.warm * SECOND });
     let hlog = Hlog::create(output.hlog.as_deref(), &["ack", "delivery"])?;
     let mut traffic = Traffic::new(fleet.clients(), timing.size, *transient, phases, hlog);
-    for (pair, cid) in (0..*pairs).zip(cids) {
-        let talk = traffic.talk(pair * 2 + 1, 1);
-        traffic.line(pair * 2, cid, talk);
-    }
+    traffic.pairs(cids);
     traffic.heartbeat(*pairs * 2 - 1);
     let used = drive(&mut fleet, &mut traffic, Pace::Open(Schedule::new(start, stretches)), probe, start)?;
     report_on(&mut report, &traffic, &fleet, &used);

@@ -43,7 +43,7 @@ pub fn run(args: &LoginsArgs) -> Result<(), Failure> {
     fleet.keep_tokens();
     setup::log_in(&mut fleet)?;
     let pairs = stay / 2;
-    let cids = setup::unique(&mut fleet, (0..pairs).map(|pair| pair * 2..pair * 2 + 2))?;
+    let cids = setup::pairs(&mut fleet, pairs)?;
     let hlog = Hlog::create(output.hlog.as_deref(), &["ack", "delivery"])?;
     let start = now();
     let mut traffic = Traffic::new(fleet.clients(), SIZE, false, vec![Phase::new(start, start + AROUND)], hlog);

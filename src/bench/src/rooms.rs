@@ -53,7 +53,7 @@ pub fn run(args: &RoomsArgs) -> Result<(), Failure> {
         Some(rate) => format!("{rate} messages/s offered"),
         None => format!("{} on their way", args.window),
     };
-    let kind = if *transient { "transient" } else { "durable" };
+    let kind = setup::kind(*transient);
     let heading = format!(
         "{rooms} rooms of {members}, {senders} senders in each, {how}, {} bytes, {kind}, over {}",
         timing.size,

@@ -33,6 +33,11 @@ pub fn target_settings(report: &mut Report, target: &Target) {
     report.setting("per_connection", target.per_connection);
 }
 
+/// What messages are called, for headings.
+pub fn kind(transient: bool) -> &'static str {
+    if transient { "transient" } else { "durable" }
+}
+
 /// The disk's floor, where a run waits for the disk and floors are wanted.
 pub fn disk_floor(output: &Output, probe: Option<Probe>, wanted: bool) -> Result<Option<[Floor; 2]>, Failure> {
     if output.no_floor || !wanted {
@@ -109,6 +114,11 @@ pub fn unique(fleet: &mut Fleet, members: impl Iterator<Item = Range<u32>>) -> R
     });
     let asks = asks.collect();
     started(&fleet.ask_all(asks)?)
+}
+
+/// A conversation for each two clients side by side, the first to send and the second to hear.
+pub fn pairs(fleet: &mut Fleet, pairs: u32) -> Result<Vec<String>, Failure> {
+    unique(fleet, (0..pairs).map(|pair| pair * 2..pair * 2 + 2))
 }
 
 /// A chat room made by each of these clients.

@@ -157,6 +157,14 @@ impl Traffic {
         self.lines.len() as u32 - 1
     }
 
+    /// A sender and a hearer in each of these conversations, as `setup::pairs` starts them.
+    pub fn pairs(&mut self, cids: Vec<String>) {
+        for (pair, cid) in (0..).zip(cids) {
+            let talk = self.talk(pair * 2 + 1, 1);
+            self.line(pair * 2, cid, talk);
+        }
+    }
+
     pub fn lines(&self) -> u32 {
         self.lines.len() as u32
     }
