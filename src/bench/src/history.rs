@@ -108,10 +108,7 @@ fn write(fleet: &mut Fleet, cids: &[String], fill: u32, size: u32) -> Result<(f6
     let start = now();
     let phases = vec![Phase::new(start, u64::MAX)];
     let mut traffic = Traffic::new(fleet.clients(), size, false, phases, Hlog::create(None, &[])?);
-    for (at, cid) in (0..).zip(cids) {
-        let talk = traffic.talk(at * 2 + 1, 1);
-        traffic.line(at * 2, cid.clone(), talk);
-    }
+    traffic.pairs(cids.to_vec());
     drive(fleet, &mut traffic, Pace::Fill { each: (FILLING / cids.len() as u32).max(1), messages: fill }, None, start)?;
     let rate = traffic.acked as f64 * 1e9 / (now() - start) as f64;
     let promised = u64::from(fill) * cids.len() as u64;

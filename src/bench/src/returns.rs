@@ -47,10 +47,7 @@ pub fn run(args: &LoginsArgs) -> Result<(), Failure> {
     let hlog = Hlog::create(output.hlog.as_deref(), &["ack", "delivery"])?;
     let start = now();
     let mut traffic = Traffic::new(fleet.clients(), SIZE, false, vec![Phase::new(start, start + AROUND)], hlog);
-    for (pair, cid) in (0..pairs).zip(cids) {
-        let talk = traffic.talk(pair * 2 + 1, 1);
-        traffic.line(pair * 2, cid, talk);
-    }
+    traffic.pairs(cids);
     let length = AROUND * 2 + LONGEST + SECOND;
     let schedule = Schedule::new(start, vec![Stretch { rate: args.stay_rate, length }]);
     let mut storm =
