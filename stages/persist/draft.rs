@@ -1,9 +1,9 @@
 //! One batch on its way to the disk: the changes so far, and the state that they add up to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::{FixedState, RandomState};
 use tidegate_domain::conversation::Conversation;
 use tidegate_domain::error::{Code, Failure};
 use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
@@ -50,8 +50,9 @@ pub struct Draft<'a> {
     truth: &'a Truth,
     pub now: Millis,
     pub changes: Vec<Change>,
-    // Published in its order: which conversations the caches drop does not depend on chance.
-    hot: BTreeMap<(AppId, ConvId), Hot>,
+    // Published in its order: which conversations the caches drop does not depend on chance. A batch is small, so that it
+    // does not matter who knows how it is hashed.
+    hot: HashMap<(AppId, ConvId), Hot, FixedState>,
     /// Made or met in this batch.
     pub unique: HashMap<(AppId, [u8; 16]), ConvId, RandomState>,
     pub sent: HashMap<Token, (MessageId, Millis), RandomState>,
@@ -65,7 +66,7 @@ impl<'a> Draft<'a> {
             truth,
             now: world.now(),
             changes: Vec::new(),
-            hot: BTreeMap::new(),
+            hot: HashMap::default(),
             unique: HashMap::default(),
             sent: HashMap::default(),
             marks: HashMap::default(),
