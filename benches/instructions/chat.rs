@@ -7,16 +7,12 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use prost::Message as _;
-use tidegate_domain::app::{App, SignaturePolicy};
-use tidegate_domain::conversation::{Conversation, Kind, Member};
+use tidegate_domain::conversation::Kind;
 use tidegate_domain::directory::LocalDirectory;
-use tidegate_domain::hook::{
-    HookEvent, Hooks, MessageReceived, MessageSent, Notification, Notifier, Offline, ReceiversOffline, Verdict,
-};
-use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, Millis};
-use tidegate_engine::{Pipeline, Sim, Sink, StageSettings, Topology};
+use tidegate_domain::ids::{ConnId, ConvId, Millis};
+use tidegate_engine::{Pipeline, Sim, Sink};
 use tidegate_protocol::wire::{CommandType, ConvCommand, DirectCommand, GenericCommand, OpType, SessionCommand};
-use tidegate_stages::catalogue::{DECLARED, modules};
+use tidegate_stages::catalogue::modules;
 use tidegate_stages::event::{Arrival, Arrived, Event, Origin};
 use tidegate_stages::mail::Mail;
 use tidegate_stages::shared::apps::Apps;
@@ -24,10 +20,9 @@ use tidegate_stages::shared::tokens::Kept;
 use tidegate_stages::shared::world::{Parts, World};
 use tidegate_stages::supervisor::{Post, Watch};
 use tidegate_store::model::{ModelOptions, ModelStore};
-use tidegate_store::{Change, Store};
 
-const APP: AppId = AppId(0);
-const EPOCH: Millis = 1_790_000_000_000;
+use crate::given::{self, EPOCH};
+
 const PAIRS: u32 = 50;
 /// Messages of one sender that are under way at once.
 const OUTSTANDING: u32 = 8;
@@ -45,25 +40,6 @@ pub fn transient(rounds: u64) -> u64 {
 pub fn room(rounds: u64) -> u64 {
     // An acknowledgement and a broadcast.
     Chat::of_room().talk(rounds, false, 2)
-}
-
-/// An app without a server of its own.
-struct Nobody;
-
-impl Hooks for Nobody {
-    fn wants(&self, _: AppId, _: HookEvent) -> bool {
-        false
-    }
-    fn message_received(&self, _: MessageReceived, _: Box<dyn FnOnce(Verdict) + Send>) {}
-    fn message_sent(&self, _: MessageSent, _: Box<dyn FnOnce(bool) + Send>) {}
-    fn receivers_offline(&self, _: ReceiversOffline, _: Box<dyn FnOnce(Offline) + Send>) {}
-}
-
-impl Notifier for Nobody {
-    fn serves(&self, _: AppId) -> bool {
-        false
-    }
-    fn notify(&self, _: Notification, _: Box<dyn FnOnce(Result<(), String>) + Send>) {}
 }
 
 /// Reactors that throw all mail away, and count frames.
@@ -131,22 +107,12 @@ impl Chat {
         let store = Arc::new(ModelStore::new(ModelOptions { clock: clock.clone(), ..ModelOptions::default() }));
         let net = Arc::new(Counting::default());
         let random = AtomicU64::new(1);
-        let app = App {
-            index: APP,
-            id: "app".into(),
-            key: "key".into(),
-            master_key: "master".into(),
-            origins: Vec::new(),
-            signature: SignaturePolicy::default(),
-            push_webhook: None,
-            webhooks: Vec::new(),
-        };
         let world = World::new(Parts {
-            apps: Apps::new(vec![app]),
+            apps: Apps::new(vec![given::app()]),
             directory: Arc::new(LocalDirectory::new()),
             store: store.clone(),
-            hooks: Arc::new(Nobody),
-            notifier: Arc::new(Nobody),
+            hooks: Arc::new(given::Nobody),
+            notifier: Arc::new(given::Nobody),
             post: net.clone(),
             clock,
             random: Arc::new(move || {
@@ -162,14 +128,9 @@ impl Chat {
             trace: 65_536,
         })
         .expect("the store in memory reads");
-        let stages = DECLARED.iter().map(|declared| {
-            let targets = declared.targets.iter();
-            targets.fold(StageSettings::new(declared.name), |stage, (output, to)| stage.to(*output, *to))
-        });
-        let topology = Topology { stages: stages.collect(), pools: Vec::new() };
         let sinks = HashMap::from([("net".to_owned(), net.clone() as Arc<dyn Sink<Event>>)]);
         let watch = Arc::new(Watch(world.clone()));
-        let pipeline = Pipeline::build(topology, modules(&world), sinks, watch, &["decode"], env)
+        let pipeline = Pipeline::build(given::topology(), modules(&world), sinks, watch, &["decode"], env)
             .unwrap_or_else(|problems| panic!("{problems:?}"));
         Chat { sim, pipeline, net, store, senders: Vec::new() }
     }
@@ -178,7 +139,7 @@ impl Chat {
         let mut chat = Chat::new();
         for pair in 0..PAIRS {
             let (sender, receiver) = (format!("snd{pair}"), format!("rcv{pair}"));
-            let cid = chat.conversation(pair as u8, Kind::Normal, &[&sender, &receiver]);
+            let cid = given::conversation(&*chat.store, pair as u8, Kind::Normal, &[&sender, &receiver]);
             chat.log_in(conn(2 * pair), &sender);
             chat.log_in(conn(2 * pair + 1), &receiver);
             chat.senders.push((conn(2 * pair), sender, cid));
@@ -189,7 +150,7 @@ impl Chat {
 
     fn of_room() -> Chat {
         let mut chat = Chat::new();
-        let cid = chat.conversation(1, Kind::Room, &[]);
+        let cid = given::conversation(&*chat.store, 1, Kind::Room, &[]);
         for guest in 0..PAIRS {
             let name = format!("guest{guest}");
             chat.log_in(conn(guest), &name);
@@ -202,27 +163,6 @@ impl Chat {
         }
         chat.settle();
         chat
-    }
-
-    /// A conversation that the store has and no cache.
-    fn conversation(&self, number: u8, kind: Kind, members: &[&str]) -> ConvId {
-        let id = ConvId::Object([number; 12]);
-        let record = Conversation {
-            id,
-            kind,
-            creator: "maker".into(),
-            members: members.iter().map(|client| Member { client: (*client).into(), joined: EPOCH - 1 }).collect(),
-            muted: Vec::new(),
-            attributes: Default::default(),
-            unique_id: None,
-            created: EPOCH - 1,
-            updated: EPOCH - 1,
-            version: 1,
-            expires: None,
-        };
-        let came = members.iter().map(|client| ClientId::from(*client)).collect();
-        self.store.commit(&[Change::Conversation { app: APP, record, came, went: Vec::new() }]).expect("it is kept");
-        id
     }
 
     fn arrives(&self, conn: ConnId, what: Arrival) {

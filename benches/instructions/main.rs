@@ -10,6 +10,8 @@
 
 mod chat;
 mod delivery;
+#[path = "../../stages/tests/common/given.rs"]
+mod given;
 mod hop;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! What waits for cold pages of history holds up nobody's commit. Real threads, over a store whose pages can be stalled.
 
+#[path = "common/given.rs"]
+mod given;
 #[allow(dead_code)]
 #[path = "simulated/say.rs"]
 mod say;
@@ -12,17 +14,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message as _;
-use tidegate_domain::app::{App, SignaturePolicy};
 use tidegate_domain::command::{Body, Mentions};
-use tidegate_domain::conversation::{Conversation, Kind, Member};
+use tidegate_domain::conversation::{Conversation, Kind};
 use tidegate_domain::directory::LocalDirectory;
-use tidegate_domain::hook::{
-    HookEvent, Hooks, MessageReceived, MessageSent, Notification, Notifier, Offline, ReceiversOffline, Verdict,
-};
 use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, MessageId, Millis};
-use tidegate_engine::{Env, Pipeline, Sink, StageSettings, Topology};
+use tidegate_engine::{Env, Pipeline, Sink};
 use tidegate_protocol::wire::GenericCommand;
-use tidegate_stages::catalogue::{DECLARED, modules};
+use tidegate_stages::catalogue::modules;
 use tidegate_stages::event::{Arrival, Arrived, Event, Origin};
 use tidegate_stages::mail::Mail;
 use tidegate_stages::shared::apps::Apps;
@@ -32,8 +30,8 @@ use tidegate_stages::supervisor::{Post, Watch};
 use tidegate_store::model::{ModelOptions, ModelStore};
 use tidegate_store::{Change, Marks, Page, Store, StoreError, Stored, UnreadCount};
 
-const APP: AppId = AppId(0);
-const EPOCH: Millis = 1_790_000_000_000;
+use given::{APP, EPOCH};
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pages and counts wait while it is cold; all else is as quick as ever.
@@ -124,33 +122,6 @@ impl Store for Cold {
     }
 }
 
-/// No app's server.
-struct Nobody;
-
-impl Hooks for Nobody {
-    fn wants(&self, _: AppId, _: HookEvent) -> bool {
-        false
-    }
-    fn message_received(&self, _: MessageReceived, done: Box<dyn FnOnce(Verdict) + Send>) {
-        done(Verdict::Pass { body: None, to: None, failed: false });
-    }
-    fn message_sent(&self, _: MessageSent, done: Box<dyn FnOnce(bool) + Send>) {
-        done(true);
-    }
-    fn receivers_offline(&self, _: ReceiversOffline, done: Box<dyn FnOnce(Offline) + Send>) {
-        done(Offline { push: None, failed: false });
-    }
-}
-
-impl Notifier for Nobody {
-    fn serves(&self, _: AppId) -> bool {
-        false
-    }
-    fn notify(&self, _: Notification, done: Box<dyn FnOnce(Result<(), String>) + Send>) {
-        done(Ok(()));
-    }
-}
-
 /// Everything that was sent to anybody, in order.
 #[derive(Default)]
 struct Sockets(Mutex<Vec<(ConnId, GenericCommand)>>);
@@ -206,23 +177,13 @@ impl Server {
         let store =
             Arc::new(Cold { store, cold: Mutex::new(false), thawed: Condvar::new(), waiting: AtomicU64::new(0) });
         let sockets = Arc::new(Sockets::default());
-        let app = App {
-            index: APP,
-            id: "app".into(),
-            key: "key".into(),
-            master_key: "master".into(),
-            origins: Vec::new(),
-            signature: SignaturePolicy::default(),
-            push_webhook: None,
-            webhooks: Vec::new(),
-        };
         let random = AtomicU64::new(1);
         let world = World::new(Parts {
-            apps: Apps::new(vec![app]),
+            apps: Apps::new(vec![given::app()]),
             directory: Arc::new(LocalDirectory::new()),
             store: store.clone(),
-            hooks: Arc::new(Nobody),
-            notifier: Arc::new(Nobody),
+            hooks: Arc::new(given::Nobody),
+            notifier: Arc::new(given::Nobody),
             post: sockets.clone(),
             clock,
             random: Arc::new(move || u128::from(random.fetch_add(1, SeqCst)).to_be_bytes()),
@@ -235,14 +196,9 @@ impl Server {
             trace: 0,
         })
         .expect("the store in memory reads");
-        let stages = DECLARED.iter().map(|declared| {
-            let targets = declared.targets.iter();
-            targets.fold(StageSettings::new(declared.name), |stage, (output, to)| stage.to(*output, *to))
-        });
-        let topology = Topology { stages: stages.collect(), pools: Vec::new() };
         let sinks = HashMap::from([("net".to_owned(), sockets.clone() as Arc<dyn Sink<Event>>)]);
         let watch = Arc::new(Watch(world.clone()));
-        let pipeline = Pipeline::build(topology, modules(&world), sinks, watch, &["decode"], Env::real())
+        let pipeline = Pipeline::build(given::topology(), modules(&world), sinks, watch, &["decode"], Env::real())
             .unwrap_or_else(|problems| panic!("{problems:?}"));
         pipeline.start().expect("threads start");
         Server { store, sockets, pipeline }
@@ -301,52 +257,33 @@ fn eventually<T>(what: &str, found: impl Fn() -> Option<T>) -> T {
 }
 
 /// A conversation that has one message of Tom's, wanting a receipt; persist has never seen it.
-fn given(store: &Cold) -> (ConvId, MessageId) {
-    let cid = ConvId::Object([1; 12]);
-    let members = ["tom", "jerry"];
-    let record = Conversation {
-        id: cid,
-        kind: Kind::Normal,
-        creator: "tom".into(),
-        members: members.iter().map(|client| Member { client: (*client).into(), joined: EPOCH - 9 }).collect(),
-        muted: Vec::new(),
-        attributes: Default::default(),
-        unique_id: None,
-        created: EPOCH - 9,
-        updated: EPOCH - 9,
-        version: 1,
-        expires: None,
-    };
+fn with_a_message(store: &Cold) -> (ConvId, MessageId) {
+    let cid = given::conversation(store, 1, Kind::Normal, &["tom", "jerry"]);
     let message = Stored {
-        mid: MessageId::new(EPOCH - 1, 0, 1),
+        mid: MessageId::new(EPOCH, 0, 1),
         from: "tom".into(),
-        at: EPOCH - 1,
+        at: EPOCH,
         body: Body::Text("old".into()),
         receipt: true,
         mentions: Mentions::default(),
         patched_at: None,
     };
     let mid = message.mid;
-    let came = members.iter().map(|client| ClientId::from(*client)).collect();
-    let changes = [
-        Change::Conversation { app: APP, record, came, went: Vec::new() },
-        Change::Message { app: APP, cid, message, dedupe: None },
-    ];
-    store.commit(&changes).expect("it is kept");
+    store.commit(&[Change::Message { app: APP, cid, message, dedupe: None }]).expect("it is kept");
     (cid, mid)
 }
 
 #[test]
 fn a_cold_page_delays_no_acknowledgement() {
     let server = Server::start();
-    let (cid, old) = given(&server.store);
+    let (cid, old) = with_a_message(&server.store);
     let (tom, jerry) = (server.log_in(1, "tom"), server.log_in(2, "jerry"));
     server.gets(jerry, "what is unread", |command| command.unread_message.as_ref().map(|_| ()));
 
     // Jerry has got and read the old message: who is to hear of it is on cold pages.
     server.store.set(true);
     server.say(jerry, "jerry", None, say::ack(&cid.to_string(), &old.to_string()));
-    server.say(jerry, "jerry", None, say::read(&cid.to_string(), &old.to_string(), EPOCH - 1));
+    server.say(jerry, "jerry", None, say::read(&cid.to_string(), &old.to_string(), EPOCH));
     eventually("a page that is waited for", || (server.store.waiting.load(SeqCst) > 0).then_some(()));
     eventually("Jerry's mark", || server.store.marks(APP, cid, "jerry").unwrap().read);
 

@@ -6,6 +6,8 @@
 mod app;
 #[path = "simulated/connection.rs"]
 mod connection;
+#[path = "common/given.rs"]
+mod given;
 #[path = "simulated/login.rs"]
 mod login;
 #[path = "simulated/members.rs"]

@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
-use tidegate_domain::app::{App, SignaturePolicy};
-use tidegate_domain::conversation::{Conversation, Kind, Member};
+use tidegate_domain::conversation::Kind;
 use tidegate_domain::directory::LocalDirectory;
-use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, Millis};
+use tidegate_domain::ids::{ClientId, ConnId, ConvId, Millis};
 use tidegate_engine::{Pipeline, Policy, PoolSettings, Sim, Sink, StagePatch, StageSettings, Topology};
 use tidegate_protocol::wire::GenericCommand;
 use tidegate_stages::catalogue::{DECLARED, modules};
@@ -26,14 +25,11 @@ use tidegate_stages::shared::tokens::Kept;
 use tidegate_stages::shared::world::{Parts, World};
 use tidegate_stages::supervisor::{Post, Watch};
 use tidegate_store::model::{ModelOptions, ModelStore};
-use tidegate_store::{Change, Page, Store, Stored};
+use tidegate_store::{Page, Store, Stored};
 
 use super::app::AppServer;
-use super::say;
-
-pub const APP: AppId = AppId(0);
-/// What the wall clock shows when a run begins.
-pub const EPOCH: Millis = 1_790_000_000_000;
+pub use super::given::{APP, EPOCH};
+use super::{given, say};
 
 /// What a scenario wants of its run.
 #[derive(Clone, Copy, Default)]
@@ -519,25 +515,9 @@ impl Rig {
 
     // What is true in the end.
 
-    /// Puts a conversation into the store without anybody's knowing: no cache has it.
+    /// As [`given::conversation`].
     pub fn given(&self, number: u8, kind: Kind, members: &[&str]) -> ConvId {
-        let cid = ConvId::Object([number; 12]);
-        let record = Conversation {
-            id: cid,
-            kind,
-            creator: "maker".into(),
-            members: members.iter().map(|client| Member { client: (*client).into(), joined: EPOCH - 1 }).collect(),
-            muted: Vec::new(),
-            attributes: Default::default(),
-            unique_id: None,
-            created: EPOCH - 1,
-            updated: EPOCH - 1,
-            version: 1,
-            expires: None,
-        };
-        let came = members.iter().map(|client| ClientId::from(*client)).collect();
-        self.store.commit(&[Change::Conversation { app: APP, record, came, went: Vec::new() }]).expect("it is kept");
-        cid
+        given::conversation(&*self.store, number, kind, members)
     }
 
     pub fn history(&self, cid: ConvId) -> Vec<Stored> {
@@ -565,19 +545,6 @@ fn is_counted(counted: &[(u64, i64)], position: Option<(u64, i64)>) -> bool {
     position.is_some_and(|(stream, place)| counted.iter().any(|(own, upto)| *own == stream && place <= *upto))
 }
 
-fn the_app() -> App {
-    App {
-        index: APP,
-        id: "app".into(),
-        key: "key".into(),
-        master_key: "master".into(),
-        origins: Vec::new(),
-        signature: SignaturePolicy::default(),
-        push_webhook: None,
-        webhooks: Vec::new(),
-    }
-}
-
 fn clock_of(sim: &Sim<Event>) -> Arc<dyn Fn() -> Millis + Send + Sync> {
     let env = sim.env();
     Arc::new(move || EPOCH + (env.now() / 1_000_000) as Millis)
@@ -600,7 +567,7 @@ fn start(
     });
     let random = AtomicU64::new(sim.random(u64::MAX));
     let world = World::new(Parts {
-        apps: Apps::new(vec![the_app()]),
+        apps: Apps::new(vec![given::app()]),
         directory: Arc::new(LocalDirectory::new()),
         store,
         hooks: app.clone(),
