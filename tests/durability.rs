@@ -5,13 +5,12 @@
 
 mod common;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use common::client::{body, some, texts};
-use common::load::{self, Tally};
+use common::load::{self, Histories, Tally};
 use common::{Client, Server, Via, eventually, patient, seed};
 use fastrand::Rng;
 use tidegate_protocol::wire::*;
@@ -28,9 +27,8 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_repeated_or_moved() {
     let mut random = Rng::with_seed(seed());
     let mut server = Server::with(patient());
     let mut senders = load::senders(&server, SENDERS, CONVERSATIONS, WINDOW);
-    let cids = load::conversations(&senders);
 
-    let mut before: HashMap<String, Vec<String>> = HashMap::new();
+    let mut histories = Histories::default();
     let mut open_at_kills = 0;
     let mut slowest = Duration::ZERO;
     for round in 0..=rounds {
@@ -50,15 +48,7 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_repeated_or_moved() {
             slowest = slowest.max(server.ready_after());
             assert!(server.said().contains("recovered"), "an unclean end is said: {}", server.said());
         }
-        let mut watcher = Client::tcp(&server, "watcher");
-        for cid in &cids {
-            let history = watcher.history(cid);
-            load::check(cid, &history, &senders, last);
-            let ids: Vec<_> = history.into_iter().map(|item| item.msg_id.unwrap()).collect();
-            let old = before.get(cid).map(Vec::as_slice).unwrap_or_default();
-            assert!(ids.starts_with(old), "round {round}: what history had is what it has, and at its place");
-            before.insert(cid.clone(), ids);
-        }
+        histories.check(&server, &senders, last, round);
     }
     let sent: usize = senders.iter().map(|sender| sender.acked.len()).sum();
     println!("{sent} messages acknowledged over {rounds} kills, {open_at_kills} unanswered at the kills: 0 lost");

@@ -7,11 +7,10 @@
 
 mod common;
 
-use std::collections::HashMap;
 use std::thread;
 use std::time::Duration;
 
-use common::load::{self, Sender, Tally};
+use common::load::{self, Histories, Sender, Tally};
 use common::server::Shim;
 use common::{Client, Server, Setup, patient, power, seed};
 use fastrand::Rng;
@@ -44,21 +43,12 @@ fn a_power_cut_loses_nothing_acknowledged() {
     let rounds = std::env::var("TIDEGATE_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(6);
     let mut random = Rng::with_seed(seed());
     let (mut server, mut senders) = launch("commit");
-    let cids = load::conversations(&senders);
-    let mut before: HashMap<String, Vec<String>> = HashMap::new();
+    let mut histories = Histories::default();
     let mut open = 0;
     for n in 0..rounds {
         round(&mut server, &mut senders, &mut random);
         open += senders.iter().map(|sender| sender.open.len()).sum::<usize>();
-        let mut watcher = Client::tcp(&server, "watcher");
-        for cid in &cids {
-            let history = watcher.history(cid);
-            load::check(cid, &history, &senders, false);
-            let ids: Vec<_> = history.into_iter().map(|item| item.msg_id.unwrap()).collect();
-            let old = before.get(cid).map(Vec::as_slice).unwrap_or_default();
-            assert!(ids.starts_with(old), "round {n}: what history had is what it has, and at its place");
-            before.insert(cid.clone(), ids);
-        }
+        histories.check(&server, &senders, false, n);
     }
     let acked: usize = senders.iter().map(|sender| sender.acked.len()).sum();
     println!("{acked} messages acknowledged over {rounds} power cuts, {open} unanswered at the cuts: 0 lost");

@@ -207,6 +207,25 @@ pub fn check(cid: &str, history: &[LogItem], senders: &[Sender], all_answered: b
     }
 }
 
+/// The conversations' histories, as they were seen after each round.
+#[derive(Default)]
+pub struct Histories(HashMap<String, Vec<String>>);
+
+impl Histories {
+    /// Reads them again, as [`check`] does; and what they had before they have still, at its place.
+    pub fn check(&mut self, server: &Server, senders: &[Sender], all_answered: bool, round: usize) {
+        let mut watcher = Client::tcp(server, "watcher");
+        for cid in conversations(senders) {
+            let history = watcher.history(&cid);
+            check(&cid, &history, senders, all_answered);
+            let ids: Vec<_> = history.into_iter().map(|item| item.msg_id.unwrap()).collect();
+            let old = self.0.get(&cid).map(Vec::as_slice).unwrap_or_default();
+            assert!(ids.starts_with(old), "round {round}: what history had is what it has, and at its place");
+            self.0.insert(cid, ids);
+        }
+    }
+}
+
 /// How many acknowledged messages a history lacks.
 pub fn lost(cid: &str, history: &[LogItem], senders: &[Sender]) -> usize {
     let kept: std::collections::HashSet<_> = history.iter().filter_map(|item| item.msg_id.as_deref()).collect();
