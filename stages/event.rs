@@ -401,7 +401,26 @@ pub enum Answer {
     Done,
 }
 
-/// Whom to tell when the batch of an event fails: the asker of a command that is still unanswered.
+/// What is to be done for an event that a stage lost to a panic.
+#[derive(Debug, Clone)]
+pub enum Stub {
+    /// Nobody waits for it.
+    Nothing,
+    /// The asker of a command that is still unanswered is told.
+    Asker(Whom),
+    /// The same of a log-in, which may be half done: its connection is closed too.
+    Entering(Whom),
+    /// What came on a connection and is not read yet: all that is known is where it came from.
+    Arrived(ConnId),
+    /// A connection is gone, and nobody will say so again.
+    Gone(ConnId),
+    /// Deliveries wait for this session's unread.
+    Unread(Recipient),
+    /// What is committed, and those who are in this conversation were to hear of.
+    Committed(AppId, ConvId),
+}
+
+/// The asker of a command that is still unanswered.
 #[derive(Debug, Clone)]
 pub struct Whom {
     pub conn: ConnId,
@@ -418,13 +437,21 @@ impl Whom {
 }
 
 impl Event {
+    /// Whose unread this event is to bring.
+    pub fn snapshot(&self) -> Option<&Ask> {
+        match self {
+            Event::Task(task) if matches!(task.what, Work::Snapshot(_)) => Some(&task.ask),
+            Event::Reading(reading) => match &**reading {
+                Reading::Snapshot { ask, .. } => Some(ask),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Who is waiting for an answer to this event.
     pub fn asker(&self) -> Option<Whom> {
         let (ask, is_send) = match self {
-            // Not read yet, so nothing better is known.
-            Event::Arrived(arrived) => {
-                return Some(Whom { conn: arrived.conn, client: None, i: None, form: FailureForm::Silent });
-            }
             Event::Asked(asked) => {
                 return match &asked.what {
                     Saying::Request { request, .. } => Some(Whom::of(asked.conn, request)),
@@ -459,10 +486,23 @@ impl Event {
 
 impl tidegate_engine::Event for Event {
     type Answer = Answer;
-    type Stub = Option<Whom>;
+    type Stub = Stub;
 
-    fn stub(&self) -> Option<Whom> {
-        self.asker()
+    fn stub(&self) -> Stub {
+        match self {
+            Event::Arrived(arrived) => return Stub::Arrived(arrived.conn),
+            Event::Delivery(delivery) if !self.droppable() => return Stub::Committed(delivery.app, delivery.cid),
+            _ => {}
+        }
+        if let Some(ask) = self.snapshot() {
+            return Stub::Unread(ask.session());
+        }
+        match (self, self.asker()) {
+            (Event::Asked(asked), _) if let Saying::Closed { .. } = asked.what => Stub::Gone(asked.conn),
+            (_, None) => Stub::Nothing,
+            (Event::Asked(asked), Some(whom)) if let Saying::Entering(_) = asked.what => Stub::Entering(whom),
+            (_, Some(whom)) => Stub::Asker(whom),
+        }
     }
 
     fn journey(&self) -> Option<&Journey> {

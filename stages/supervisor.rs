@@ -1,15 +1,16 @@
-//! What is said for events that no stage will see: refused by a full queue, or in a batch that panicked.
+//! What is said for events that no stage will see: refused by a full queue, or lost to a panic.
 //!
-//! Everybody who waits gets an answer with the documented code; what waits inside gets its ticket back.
+//! Everybody who waits gets an answer with the documented code; what waits inside gets its ticket back. Whom a panic kept
+//! from hearing what is committed is closed, and learns it by unread.
 
 use std::sync::Arc;
 
 use tidegate_domain::error::{Code, Failure};
+use tidegate_domain::ids::ConnId;
 use tidegate_engine::{Refusal, Supervisor};
-use tidegate_protocol::FailureForm;
 
-use crate::event::{Ask, Event, Reading, Whom, Work};
-use crate::mail::{Lift, Mail};
+use crate::event::{Ask, Event, Reading, Stub, Whom};
+use crate::mail::{Lift, Mail, Recipient};
 use crate::shared::traces::Step;
 use crate::shared::{World, reply};
 
@@ -22,41 +23,54 @@ pub struct Watch(pub Arc<World>);
 
 impl Supervisor<Event> for Watch {
     fn refused(&self, event: Event, why: Refusal) {
+        if let Some(ask) = event.snapshot() {
+            return self.lift(ask.session());
+        }
         let whom = event.asker();
         match event {
             Event::Question(question) => question.ticket.refuse(),
             Event::Reading(reading) => match *reading {
                 Reading::Load { ticket, .. } | Reading::Resent { ticket, .. } => ticket.refuse(),
-                Reading::Snapshot { ask, .. } => self.lift(&ask),
                 // The marks are kept: the client's next log-in tells what is unread, `max_read` what the receipts would
                 // have. `refused` of the read stage counts it.
                 Reading::Marked { ask, .. } => self.untold(&ask),
                 _ => self.refuse(whom, why),
             },
-            Event::Task(task) if matches!(task.what, Work::Snapshot(_)) => self.lift(&task.ask),
             Event::Task(_) | Event::Write(_) | Event::Asked(_) => self.refuse(whom, why),
             Event::Told(_) | Event::Push(_) => log::debug!("word to the app's server was dropped: {why:?}"),
             Event::Arrived(_) | Event::Delivery(_) | Event::Calling(_) | Event::Mail(_) => {}
         }
     }
 
-    fn failed(&self, stub: Option<Whom>, stage: &str) {
-        log::error!("a batch in stage {stage} panicked; its commands were refused");
-        let failure = Failure::because(Code::Internal, "the server failed on this command; it was not done");
+    fn failed(&self, stub: Stub, _stage: &str) {
+        let failure = || Failure::because(Code::Internal, "the server failed on this command; it was not done");
         match stub {
-            // Its answer cannot be made: the client learns by the close that something was lost.
-            Some(Whom { conn, client: None, form: FailureForm::Silent, .. }) => {
-                self.0.post.post(Mail::Close { conn, code: Code::Internal });
+            Stub::Nothing => {}
+            Stub::Asker(whom) => self.answer(Some(whom), failure()),
+            Stub::Entering(whom) => {
+                let conn = whom.conn;
+                self.answer(Some(whom), failure());
+                self.close(conn);
             }
-            whom => self.answer(whom, failure),
+            // Its answer cannot be made: the client learns by the close that something was lost.
+            Stub::Arrived(conn) => self.close(conn),
+            Stub::Gone(conn) => drop(self.0.forget(conn, None, |_| {})),
+            Stub::Unread(session) => self.lift(session),
+            Stub::Committed(app, cid) => {
+                self.0.member_connections(app, cid).into_iter().for_each(|conn| self.close(conn))
+            }
         }
     }
 }
 
 impl Watch {
     /// Nobody waits for the unread, but deliveries do.
-    fn lift(&self, ask: &Ask) {
-        self.0.post.post(Mail::Lift(Lift::of_nothing(ask.session())));
+    fn lift(&self, session: Recipient) {
+        self.0.post.post(Mail::Lift(Lift::of_nothing(session)));
+    }
+
+    fn close(&self, conn: ConnId) {
+        self.0.post.post(Mail::Close { conn, code: Code::Internal });
     }
 
     fn untold(&self, ask: &Ask) {

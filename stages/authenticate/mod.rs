@@ -44,6 +44,10 @@ impl Module<Event> for Authenticate {
         OUTPUTS
     }
 
+    fn one_by_one(&self) -> bool {
+        true
+    }
+
     /// The news that a connection has ended comes through here too, and must not be lost.
     fn sheddable(&self) -> bool {
         false

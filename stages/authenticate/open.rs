@@ -193,12 +193,12 @@ impl Worker {
                 if is_new {
                     self.0.connections.end_session(conn, &session.client);
                 }
-                return self.stays_out(&ask, failure, batch);
+                return self.stays_out(&ask, now, failure, batch);
             }
         };
         self.0.traces.note(|| Step::new(now, "opened", "authenticate").conn(conn).client(&session.client));
         let again = admission.replaced.iter().any(|old| old.conn == conn);
-        self.answer_or_error(&ask, Answer::Opened { token: sealed.into(), ttl_s: TOKEN_TTL_S }, batch);
+        self.answer_or_error(&ask, now, Answer::Opened { token: sealed.into(), ttl_s: TOKEN_TTL_S }, batch);
         for old in admission.replaced.iter().filter(|old| old.conn != conn) {
             let will = self.take_off(app, &session.client, old.conn, Some(now));
             will.into_iter().for_each(|will| self.0.connections.inherit_will(&session, will));
@@ -224,21 +224,21 @@ impl Worker {
     }
 
     /// Another device is in: the gate was shut in vain.
-    fn stays_out(&self, ask: &Ask, failure: Failure, batch: &mut Batch<'_, Event>) {
+    fn stays_out(&self, ask: &Ask, now: Millis, failure: Failure, batch: &mut Batch<'_, Event>) {
         let session = ask.session();
         self.0.traces.note(|| {
-            let step = Step::new(self.0.now(), "refused", "authenticate").conn(ask.conn).client(&ask.client);
+            let step = Step::new(now, "refused", "authenticate").conn(ask.conn).client(&ask.client);
             step.code(failure.code.number())
         });
-        self.answer_or_error(ask, Answer::Failed(failure), batch);
+        self.answer_or_error(ask, now, Answer::Failed(failure), batch);
         let still = self.0.connections.any_session(ask.conn);
         batch.emit(NET, Event::Mail(Mail::Gone { conn: ask.conn, still }));
         batch.emit(NET, Event::Mail(Mail::Lift(Lift::of_nothing(session))));
     }
 
     /// Java's re-open has no `i`, and is answered without.
-    fn answer_or_error(&self, ask: &Ask, answer: Answer, batch: &mut Batch<'_, Event>) {
-        let frame = tidegate_protocol::answer(ask.i, Some(&ask.client), self.0.now(), &answer);
+    fn answer_or_error(&self, ask: &Ask, now: Millis, answer: Answer, batch: &mut Batch<'_, Event>) {
+        let frame = tidegate_protocol::answer(ask.i, Some(&ask.client), now, &answer);
         batch.emit(NET, Event::Mail(Mail::Reply { conn: ask.conn, frame, busy: ask.busy.clone() }));
     }
 

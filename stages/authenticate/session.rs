@@ -10,7 +10,6 @@ use tidegate_engine::Batch;
 
 use super::{MOST_NEXT, NEXT, NEXT_TURN_TIME, Worker};
 use crate::event::{self, Ask, Asked, Event, Memory, Saying, Task, Will, Work};
-use crate::mail::Recipient;
 use crate::shared::busy::Busy;
 use crate::shared::reply;
 use crate::shared::traces::Step;
@@ -21,6 +20,7 @@ const MOST_WILLS: usize = MOST_NEXT as usize;
 impl Worker {
     /// session/close: the token ends with it.
     pub(super) fn close(&self, ask: Ask, batch: &mut Batch<'_, Event>) {
+        let now = self.0.now();
         let ended = self.0.directory.change(ask.app, &ask.client, |sessions| {
             let at = sessions.iter().position(|entry| entry.conn == ask.conn)?;
             Some(sessions.remove(at))
@@ -29,7 +29,7 @@ impl Worker {
         // After the session's end, so that a join on its way finds it ended.
         self.0.rooms.gone(ask.app, &ask.session(), None);
         if let Some(entry) = ended {
-            let until = self.0.now() + Millis::from(TOKEN_TTL_S) * 1000;
+            let until = now + Millis::from(TOKEN_TTL_S) * 1000;
             self.0.tokens.revoke(entry.token, until);
             self.remember(&ask, Memory::Revoked { token: entry.token, until }, batch);
         }
@@ -94,17 +94,12 @@ impl Worker {
 
     /// The connection is gone, and all its sessions with it. Their tokens stay good, and their wills are sent.
     pub(super) fn closed(&self, conn: ConnId, code: u16, batch: &mut Batch<'_, Event>) {
-        let Some(connection) = self.0.connections.closed(conn) else { return };
-        log::debug!("connection {conn} closed with {code}, {} sessions", connection.sessions.len());
-        let Some(app) = connection.app else { return };
         let now = self.0.now();
-        for client in connection.sessions.into_clients() {
-            self.0.directory.change(app, &client, |sessions| sessions.retain(|entry| entry.conn != conn));
-            self.0
-                .traces
-                .note(|| Step::new(now, "closed", "authenticate").conn(conn).client(&client).code(code.into()));
-            self.0.rooms.gone(app, &Recipient { conn, client }, Some(now));
-        }
+        let step =
+            |client: &ClientId| Step::new(now, "closed", "authenticate").conn(conn).client(client).code(code.into());
+        let ended = |client: &ClientId| self.0.traces.note(|| step(client));
+        let Some(app) = self.0.forget(conn, Some(now), ended) else { return };
+        log::debug!("connection {conn} closed with {code}");
         self.send_wills(conn, app, self.0.connections.wills.take_all(conn), batch);
     }
 

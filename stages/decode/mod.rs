@@ -33,6 +33,10 @@ impl Module<Event> for Decode {
         OUTPUTS
     }
 
+    fn one_by_one(&self) -> bool {
+        true
+    }
+
     fn key(&self, event: &Event) -> u64 {
         match event {
             Event::Arrived(arrived) => key_of(arrived.conn),

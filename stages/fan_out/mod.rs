@@ -31,6 +31,10 @@ impl Module<Event> for FanOut {
         OUTPUTS
     }
 
+    fn one_by_one(&self) -> bool {
+        true
+    }
+
     fn sheddable(&self) -> bool {
         false
     }

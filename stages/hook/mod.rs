@@ -31,6 +31,10 @@ impl Module<Event> for Hook {
         OUTPUTS
     }
 
+    fn one_by_one(&self) -> bool {
+        true
+    }
+
     fn key(&self, event: &Event) -> u64 {
         match event {
             Event::Question(question) => key_of((question.ask.app, question.ask.cid)),

@@ -98,11 +98,12 @@ impl Stage<Event> for Worker {
                 outcomes.push((ask, outcome));
             }
         }
+        // Nothing may fail between the commit and the word of it; so the time is the draft's.
+        let now = draft.now;
         let committed = draft.commit();
         if let Err(error) = &committed {
-            self.complain(&error.to_string(), outcomes.len());
+            self.complain(&error.to_string(), outcomes.len(), now);
         }
-        let now = self.world.now();
         for (ask, outcome) in outcomes {
             let mut outcome = match outcome.durable && committed.is_err() {
                 true => Outcome::answer(refused(&outcome)),
@@ -125,9 +126,8 @@ impl Stage<Event> for Worker {
 }
 
 impl Worker {
-    fn complain(&mut self, error: &str, operations: usize) {
+    fn complain(&mut self, error: &str, operations: usize, now: Millis) {
         self.unsaid += operations;
-        let now = self.world.now();
         if now - self.complained >= COMPLAIN_EVERY_MS {
             log::error!("commits fail, {} operations are refused: {error}", self.unsaid);
             (self.complained, self.unsaid) = (now, 0);
@@ -152,17 +152,8 @@ impl Worker {
 
     /// An end to the asker's connection and to those of its conversation's members.
     fn close_all(&self, (asker, conversation): (ConnId, Option<(AppId, ConvId)>)) -> Vec<Mail> {
-        let mut conns = vec![asker];
-        if let Some((app, cid)) = conversation
-            && let Some(conversation) = self.world.views.get(app, cid)
-        {
-            for member in &conversation.members {
-                self.world.directory.with(app, &member.client, |sessions| {
-                    conns.extend(sessions.iter().map(|session| session.conn));
-                });
-            }
-        }
-        conns.into_iter().map(|conn| Mail::Close { conn, code: Code::Internal }).collect()
+        let members = conversation.map(|(app, cid)| self.world.member_connections(app, cid)).unwrap_or_default();
+        members.into_iter().chain([asker]).map(|conn| Mail::Close { conn, code: Code::Internal }).collect()
     }
 
     /// Names a message's journey, and what became of it.

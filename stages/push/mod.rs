@@ -25,6 +25,10 @@ impl Module<Event> for Push {
         OUTPUTS
     }
 
+    fn one_by_one(&self) -> bool {
+        true
+    }
+
     fn key(&self, event: &Event) -> u64 {
         match event {
             // By message: notifications have no order among themselves.

@@ -36,6 +36,10 @@ impl Module<Event> for Read {
         OUTPUTS
     }
 
+    fn one_by_one(&self) -> bool {
+        true
+    }
+
     fn blocks(&self) -> bool {
         true
     }

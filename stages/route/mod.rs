@@ -58,6 +58,10 @@ impl Module<Event> for Route {
         OUTPUTS
     }
 
+    fn one_by_one(&self) -> bool {
+        true
+    }
+
     fn key(&self, event: &Event) -> u64 {
         match event {
             Event::Task(task) => lane_of(task),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tidegate_domain::directory::Directory;
+use tidegate_domain::directory::{Directory, SessionEntry};
 use tidegate_domain::hook::{Hooks, Notifier};
-use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
+use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, MessageId, Millis};
 use tidegate_store::{Store, StoreError};
 
 use super::apps::Apps;
@@ -118,6 +118,30 @@ impl World {
         }
         let left = left.map(|left| Mail::Leave { group: left.group, member: session.clone() });
         Some(left.into_iter().chain([Mail::Join { group, member: session.clone() }]).collect())
+    }
+
+    /// Ends the sessions of a connection that is gone, saying each. Its app, if it ever had one and was there still.
+    /// `comes_back`: the clients may be back soon.
+    pub fn forget(&self, conn: ConnId, comes_back: Option<Millis>, mut ended: impl FnMut(&ClientId)) -> Option<AppId> {
+        let connection = self.connections.closed(conn)?;
+        let app = connection.app?;
+        for client in connection.sessions.into_clients() {
+            self.directory.change(app, &client, |sessions| sessions.retain(|entry| entry.conn != conn));
+            ended(&client);
+            self.rooms.gone(app, &Recipient { conn, client }, comes_back);
+        }
+        Some(app)
+    }
+
+    /// Where the members of a conversation are, as far as it is in the cache. Nobody, of a chat room.
+    pub fn member_connections(&self, app: AppId, cid: ConvId) -> Vec<ConnId> {
+        let mut conns = Vec::new();
+        let Some(conversation) = self.views.get(app, cid) else { return conns };
+        for member in &conversation.members {
+            let connections = |sessions: &[SessionEntry]| conns.extend(sessions.iter().map(|session| session.conn));
+            self.directory.with(app, &member.client, connections);
+        }
+        conns
     }
 
     /// The sessions of these clients, `except` one; who has none goes into `offline`.

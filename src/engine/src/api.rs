@@ -12,7 +12,7 @@ use crate::{Batch, Journey};
 pub trait Event: Send + 'static {
     /// What a held event is resumed with.
     type Answer: Send + 'static;
-    /// Whom to tell when the batch that an event was in panics. Taken from every event before it is worked on: keep it small.
+    /// Whom to tell when an event is lost to a panic. Taken from every event before it is worked on: keep it small.
     type Stub: Send + 'static;
     /// The event's stub.
     fn stub(&self) -> Self::Stub;
@@ -39,6 +39,11 @@ pub trait Module<E: Event>: Send + Sync + 'static {
     /// promised.
     fn sheddable(&self) -> bool {
         true
+    }
+    /// Whether all that its stage does about an item is done when it takes the next one. Then a panic costs the item that
+    /// it was about; otherwise the whole batch, as in a stage that commits first and answers then.
+    fn one_by_one(&self) -> bool {
+        false
     }
     /// Events of one key are worked on in the order in which they came, one worker at a time, and wait for each other
     /// when one of them is held.
@@ -143,7 +148,8 @@ pub trait Sink<E>: Send + Sync {
 pub trait Supervisor<E: Event>: Send + Sync {
     /// `event` was refused inside the pipeline.
     fn refused(&self, event: E, why: Refusal);
-    /// The batch that an event was in panicked in `stage`. Nothing that the batch had emitted left it.
+    /// An event was lost to a panic in `stage`: its own, or that of the batch that it was in, see
+    /// [`Module::one_by_one`]. Nothing that it had emitted has left.
     fn failed(&self, stub: E::Stub, stage: &str);
 }
 

@@ -1,6 +1,7 @@
 //! What a stage sees of the engine while it works on a batch.
 //!
-//! Nothing that a stage emits leaves before its batch is over, so that a batch that panics has emitted nothing.
+//! Nothing that a stage emits leaves before its batch is over, so that what panics, an item or the whole batch, has
+//! emitted nothing.
 
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub(crate) struct Task<E: Event> {
     pub held_for: Vec<u64>,
     /// What a current item with a slot has emitted.
     kept: Vec<Emission<E>>,
+    /// On which outputs the current item has emitted what is not kept, in order.
+    emitted_on: Vec<u16>,
     current: Option<Current>,
     #[cfg(debug_assertions)]
     emitted: Vec<u32>,
@@ -100,6 +103,7 @@ impl<E: Event> Task<E> {
             first_of: None,
             held_for: Vec::new(),
             kept: Vec::new(),
+            emitted_on: Vec::new(),
             current: None,
             #[cfg(debug_assertions)]
             emitted: Vec::new(),
@@ -124,6 +128,18 @@ impl<E: Event> Task<E> {
         }
         self.kept.clear();
         self.current = None;
+    }
+
+    /// Throws away what the current item emitted. Says whether it had a slot; `None`: there is no such item.
+    pub fn discard_current(&mut self) -> Option<bool> {
+        let current = self.current.take()?;
+        for output in self.emitted_on.drain(..) {
+            let out = &mut self.outs[output as usize];
+            out.keys.pop();
+            out.events.pop();
+        }
+        self.kept.clear();
+        Some(current.slot.is_some() || current.held)
     }
 }
 
@@ -166,13 +182,14 @@ impl<E: Event> Batch<'_, E> {
     fn start_item(&mut self, lane: u16, work: Work<E>, slot: Option<u64>, front: bool) -> Item<E> {
         let task = &mut *self.task;
         let entry = work.entry();
+        task.stubs.push(entry.event.stub());
         task.current = Some(Current { lane, key: entry.key, at: entry.at, slot, front, held: false });
+        task.emitted_on.clear();
         #[cfg(debug_assertions)]
         {
             task.emitted.clear();
             task.emitted.resize(self.stage.outputs.len(), 0);
         }
-        task.stubs.push(entry.event.stub());
         if let Some(journey) = entry.event.journey() {
             task.journeys.push((journey.clone(), entry.at));
         }
@@ -237,7 +254,12 @@ impl<E: Event> Batch<'_, E> {
         };
         match &self.task.current {
             Some(Current { front: false, .. }) => self.task.kept.push(Emission { output, key, event }),
-            _ => self.task.outs[output].push(key, event),
+            current => {
+                if current.is_some() {
+                    self.task.emitted_on.push(output as u16);
+                }
+                self.task.outs[output].push(key, event);
+            }
         }
     }
 
@@ -245,7 +267,7 @@ impl<E: Event> Batch<'_, E> {
     /// [`Item::Resumed`], before them, with the answer or the reason why there is none. What this item emits in this turn
     /// (its question) leaves with the batch.
     ///
-    /// At most once an item; a second time panics, and the batch with it.
+    /// At most once an item; a second time panics.
     pub fn hold(&mut self, event: E, deadline: Duration) -> Ticket<E> {
         self.later(event, deadline, true)
     }

@@ -317,23 +317,33 @@ impl<E: Event> Worker<E> {
     }
 }
 
-/// The batch panicked: nothing that its items emitted leaves, those that had started are lost, the others come again.
+/// The stage panicked: nothing leaves of what the lost items emitted. That is the current one where each is done when
+/// the next one is taken, and else all that had started; the others come again.
 #[cold]
 fn fail<E: Event>(core: &Core<E>, stage: &StageCore<E>, task: &mut Task<E>, finished: usize) {
-    task.discard();
+    let one = if stage.module.one_by_one() { task.discard_current() } else { None };
+    let (slots, stubs) = match one {
+        Some(has_slot) => (task.slots.len() - has_slot as usize, task.stubs.len() - 1),
+        None => {
+            task.discard();
+            task.taken.finished = finished;
+            (0, 0)
+        }
+    };
     let mut held = 0;
-    for (lane, key, slot) in task.slots.drain(..) {
+    for (lane, key, slot) in task.slots.drain(slots..) {
         let (gone, was_held) = lock(stage.queue.lane(task.lanes[lane as usize].lane)).forget(key, slot);
         held += was_held;
         drop(gone); // outside the lock: it may hold tickets
         task.taken.touched.push((lane, key));
     }
     stage.held.fetch_sub(held, SeqCst);
-    // Every item that had started has left the stage, whatever had become of it.
-    task.taken.finished = finished + task.stubs.len();
+    let lost = task.stubs.len() - stubs;
+    // Each has left the stage, whatever had become of it.
+    task.taken.finished += lost;
     stage.metrics.panicked();
-    log::error!("stage {} panicked, {} events of the batch are lost", stage.name, task.stubs.len());
-    for stub in task.stubs.drain(..) {
+    log::error!("stage {} panicked: {lost} event(s) are lost, their senders are told", stage.name);
+    for stub in task.stubs.drain(stubs..) {
         core.supervisor.failed(stub, &stage.name);
     }
 }

@@ -40,6 +40,10 @@ struct World {
     random: AtomicU64,
     outside: Outside,
     panics: bool,
+    /// Whether a panic costs one order; else its batch.
+    one_by_one: bool,
+    /// How often it was said that one is lost.
+    lost: AtomicUsize,
     failed: Mutex<HashSet<(u64, u64)>>,
     refused_stock: AtomicUsize,
     /// Orders that the books have, or that were lost on the way into them.
@@ -75,6 +79,9 @@ impl Supervisor<Order> for World {
         }
     }
     fn failed(&self, stub: (u64, u64), stage: &str) {
+        if stage != "books" {
+            self.lost.fetch_add(1, SeqCst);
+        }
         match stage {
             // A question that fails drops its ticket, so that the order itself comes back.
             "stock" => {}
@@ -93,6 +100,10 @@ struct Kind {
 impl Module<Order> for Kind {
     fn outputs(&self) -> &'static [Output] {
         self.outputs
+    }
+    /// Books are closed when the batch is over.
+    fn one_by_one(&self) -> bool {
+        self.world.one_by_one && self.name != "books"
     }
     fn key(&self, event: &Order) -> u64 {
         event.id().0
@@ -318,6 +329,8 @@ fn simulate(seed: u64, sum: &mut Sum) {
         random: AtomicU64::new(seed ^ 0xABCD),
         outside: sim.outside(),
         panics: seed.is_multiple_of(2),
+        one_by_one: seed.is_multiple_of(4),
+        lost: AtomicUsize::new(0),
         failed: Mutex::default(),
         refused_stock: AtomicUsize::new(0),
         booked: Mutex::default(),
@@ -403,6 +416,12 @@ fn simulate(seed: u64, sum: &mut Sum) {
     }
     assert!(pipeline.quiet());
     assert_eq!(end.used.load(SeqCst), 0, "all room of the sink was given back");
+
+    if world.one_by_one {
+        let panics = |name: &str| pipeline.stage(name).unwrap().totals.panics as usize;
+        let all: usize = kinds.iter().filter(|(name, _)| *name != "books").map(|(name, _)| panics(name)).sum();
+        assert_eq!(world.lost.load(SeqCst), all, "one is lost to each panic");
+    }
 
     // Nothing lost, repeated or out of order: what came and what failed is what was sent.
     let failed = world.failed.lock().unwrap();

@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::*;
@@ -233,29 +234,33 @@ fn deadlines_and_lost_tickets_resume() {
 }
 
 #[test]
-fn a_panic_is_one_batch_and_the_pool_goes_on() {
+fn a_panic_costs_one_event_or_its_batch_and_the_pool_goes_on() {
     std::panic::set_hook(Box::new(|_| {}));
-    let boom = module(END, move |batch, item| match item {
-        Item::New(event) => {
-            let bad = event.n == 13;
-            batch.emit(0, event);
-            assert!(!bad, "unlucky");
+    for (one_by_one, lost) in [(true, 13..=13), (false, 8..=13)] {
+        let work = |batch: &mut Batch<'_, Ev>, item: Item<Ev>| match item {
+            Item::New(event) => {
+                let bad = event.n == 13;
+                batch.emit(0, event);
+                assert!(!bad, "unlucky");
+            }
+            Item::Resumed(..) => unreachable!(),
+        };
+        let boom = Arc::new(Fun { outputs: END, sheddable: true, blocks: false, one_by_one, work: Arc::new(work) });
+        let mut stage = StageSettings::new("boom");
+        stage.batch = 8;
+        let rig = rig(Topology { stages: vec![stage], pools: vec![] }, [("boom", boom as _)], 100, Env::real());
+        let door = rig.pipeline.door("boom");
+        // All there before it begins: its batches are 0 to 7, 8 to 15, and the rest.
+        for n in 0..20 {
+            door.offer(ev(1, n)).unwrap();
         }
-        Item::Resumed(..) => unreachable!(),
-    });
-    let mut stage = StageSettings::new("boom");
-    stage.batch = 1;
-    let rig = rig(Topology { stages: vec![stage], pools: vec![] }, [("boom", boom)], 100, Env::real());
-    rig.pipeline.start().unwrap();
-    let door = rig.pipeline.door("boom");
-    for n in 0..20 {
-        door.offer(ev(1, n)).unwrap();
+        rig.pipeline.start().unwrap();
+        assert!(rig.pipeline.drain(Duration::from_secs(5)));
+        let got: Vec<u64> = rig.end.take().iter().map(|event| event.n).collect();
+        assert_eq!(got, (0..20).filter(|n| !lost.contains(n)).collect::<Vec<_>>());
+        assert_eq!(*rig.log.failed.lock().unwrap(), lost.map(|n| (1, n)).collect::<Vec<_>>());
+        assert_eq!(rig.pipeline.stage("boom").unwrap().totals.panics, 1);
     }
-    assert!(rig.pipeline.drain(Duration::from_secs(5)));
-    let got: Vec<u64> = rig.end.take().iter().map(|event| event.n).collect();
-    assert_eq!(got, (0..20).filter(|n| *n != 13).collect::<Vec<_>>());
-    assert_eq!(*rig.log.failed.lock().unwrap(), [(1, 13)]);
-    assert_eq!(rig.pipeline.stage("boom").unwrap().totals.panics, 1);
 }
 
 #[test]

@@ -15,7 +15,7 @@ const OPTIONAL: &[Output] = &[
 ];
 
 fn modules() -> Modules<Ev> {
-    let durable = Fun { outputs: END, sheddable: false, blocks: true, work: Arc::new(|_, _| ()) };
+    let durable = Fun { outputs: END, sheddable: false, blocks: true, one_by_one: true, work: Arc::new(|_, _| ()) };
     let list: [(&str, Arc<dyn Module<Ev>>); 4] =
         [("pass", pass(NEXT)), ("fork", pass(OPTIONAL)), ("last", pass(END)), ("durable", Arc::new(durable))];
     list.into_iter().map(|(name, module)| (name.to_owned(), module)).collect()

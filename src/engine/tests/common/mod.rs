@@ -50,6 +50,7 @@ pub struct Fun {
     pub outputs: &'static [Output],
     pub sheddable: bool,
     pub blocks: bool,
+    pub one_by_one: bool,
     pub work: Arc<Work>,
 }
 
@@ -64,6 +65,9 @@ impl Module<Ev> for Fun {
     }
     fn sheddable(&self) -> bool {
         self.sheddable
+    }
+    fn one_by_one(&self) -> bool {
+        self.one_by_one
     }
     fn key(&self, event: &Ev) -> u64 {
         event.key
@@ -85,7 +89,7 @@ pub fn module(
     outputs: &'static [Output],
     work: impl Fn(&mut Batch<'_, Ev>, Item<Ev>) + Send + Sync + 'static,
 ) -> Arc<dyn Module<Ev>> {
-    Arc::new(Fun { outputs, sheddable: true, blocks: false, work: Arc::new(work) })
+    Arc::new(Fun { outputs, sheddable: true, blocks: false, one_by_one: true, work: Arc::new(work) })
 }
 
 /// Passes every event on over output 0.
