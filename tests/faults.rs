@@ -8,15 +8,16 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use common::client::some;
-use common::faults::{EIO, ENOSPC, What};
+use common::client::{body, some};
+use common::faults::{EIO, EMFILE, ENOSPC, What};
 use common::load::{self, Sender, Tally};
 use common::server::Shim;
 use common::{Client, Server, Setup, Via, eventually, http, patient};
-use tidegate_protocol::wire::{LogsCommand, SessionCommand};
+use tidegate_protocol::wire::{DirectCommand, LogsCommand, SessionCommand};
 
 const SENDERS: usize = 8;
 const CONVERSATIONS: usize = 4;
@@ -43,7 +44,6 @@ impl Failing {
     /// So many times; then everything is checked, also over an end without closing.
     fn through(mut self, name: &str, times: usize, fault: impl Fn(&Server, &Tally)) {
         let (server, tally) = (&self.server, &self.tally);
-        let mut reader = Client::tcp(server, "watcher");
         let cid = self.senders[0].cid.clone();
         let recovered = load::run(server, &mut self.senders, tally, || {
             let mut slowest = Duration::ZERO;
@@ -54,6 +54,7 @@ impl Failing {
                 more_acked(tally, 1);
                 eventually("ready", || is_ready(server).then_some(()));
                 let newest = || LogsCommand { cid: some(&cid), limit: Some(1), ..LogsCommand::default() };
+                let mut reader = Client::come_in(server, "watcher");
                 eventually("history", || reader.logs(newest()).ok());
                 let mut late = Client::connect(server, Via::Tcp);
                 eventually("a log-in", || late.try_open("late", SessionCommand::default()).ok());
@@ -102,7 +103,8 @@ fn refusing(server: &Server, tally: &Tally, whats: &[(What, i64)]) {
         let answer = http::get(server.admin(), "/readyz");
         (answer.status == 503).then(|| answer.json())
     });
-    assert!(why["reasons"][0].as_str().is_some_and(|why| why.contains("writes are refused")), "{why}");
+    let says = |words: &str| why["reasons"][0].as_str().is_some_and(|why| why.contains(words));
+    assert!(says("writes are refused") || says("the store is closed"), "{why}");
     let mut tom = Client::tcp(server, "tom");
     tom.echo();
     let room = tom.online(&["sender-0", "nobody"]);
@@ -182,4 +184,44 @@ fn no_more_file_descriptors() {
         drop(waiting);
         Client::tcp(server, "tom").echo();
     });
+}
+
+/// The store meets it where it needs a new file: not before more has been written than its tables in memory hold. Then its
+/// log cannot go on in the next file.
+#[test]
+fn no_file_descriptors_for_the_store() {
+    starved("no descriptors for the store", EMFILE, ".log: Too many open files");
+}
+
+/// Its log goes on, and what was written cannot become a table: not then, and not when it is opened again.
+#[test]
+fn no_file_descriptors_for_the_tables_of_the_store() {
+    starved("no descriptors for tables", -EMFILE, ".sst: Too many open files");
+}
+
+fn starved(name: &str, error: i64, said: &str) {
+    Failing::begin().through(name, 2, |server, tally| {
+        thread::scope(|threads| {
+            threads.spawn(|| fill(server));
+            refusing(server, tally, &[(What::Open, error)]);
+        });
+        assert!(server.said().contains(said), "{}", server.said());
+    });
+}
+
+/// Long messages until one is refused.
+fn fill(server: &Server) {
+    const WINDOW: usize = 50;
+    let mut tom = Client::tcp(server, "filler");
+    let cid = tom.start(&["jerry"]);
+    let long = body(&"long".repeat(1 << 10));
+    let send =
+        |tom: &mut Client| tom.post(DirectCommand { cid: some(&cid), msg: long.clone(), ..DirectCommand::default() });
+    let mut open: VecDeque<_> = (0..WINDOW).map(|_| send(&mut tom)).collect();
+    while let Some(i) = open.pop_front() {
+        if tom.answer(i).is_err() {
+            return;
+        }
+        open.push_back(send(&mut tom));
+    }
 }

@@ -106,11 +106,26 @@ impl Client {
         let _ = self.conv(OpType::Query, ConvCommand { limit: Some(0), ..ConvCommand::default() });
     }
 
+    /// Logged in by TCP, however often it takes: the server may refuse, and the connection may end.
+    pub fn come_in(server: &Server, id: &str) -> Client {
+        eventually("a log-in", || {
+            let mut client = Client::connect(server, Via::Tcp);
+            client.id = id.to_owned();
+            let ask = client.open_command(SessionCommand::default());
+            client.attempt(ask).ok()?.ok()?;
+            Some(client)
+        })
+    }
+
+    fn open_command(&self, session: SessionCommand) -> GenericCommand {
+        let session = SessionCommand { ua: Some("tidegate-tests/1".into()), config_bitmap: Some(187), ..session };
+        let app_id = Some(self.app.clone());
+        let session_message = Some(Box::new(session));
+        GenericCommand { app_id, session_message, ..command(CommandType::Session, Some(OpType::Open)) }
+    }
+
     pub fn try_open(&mut self, id: &str, session: SessionCommand) -> Result<GenericCommand, Refused> {
-        let mut ask = command(CommandType::Session, Some(OpType::Open));
-        ask.app_id = Some(self.app.clone());
-        ask.session_message =
-            Some(Box::new(SessionCommand { ua: Some("tidegate-tests/1".into()), config_bitmap: Some(187), ..session }));
+        let ask = self.open_command(session);
         let opened = self.ask_as(id, ask)?;
         assert_eq!((opened.cmd(), opened.op()), (CommandType::Session, OpType::Opened), "{opened:?}");
         let session = opened.session_message.as_ref().expect("opened has a session");
@@ -288,6 +303,21 @@ impl Client {
         match refusal(&answer) {
             Some(refused) => Err(refused),
             None => Ok(answer),
+        }
+    }
+
+    /// As [`Client::ask`], where the connection may end meanwhile, which is the outer error. What is pushed is dropped.
+    pub fn attempt(&mut self, mut ask: GenericCommand) -> io::Result<Result<GenericCommand, Refused>> {
+        self.next += 1;
+        (ask.i, ask.peer_id) = (Some(self.next), some(&self.id));
+        self.wire.send(&ask)?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.wire.next(until)? {
+                Some(came) if came.i == ask.i => return Ok(refusal(&came).map_or(Ok(came), Err)),
+                Some(_) => {}
+                None => panic!("{} waited {PATIENCE:?} for an answer to {ask:?}", self.id),
+            }
         }
     }
 

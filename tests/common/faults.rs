@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub const EIO: i64 = 5;
+pub const EMFILE: i64 = 24;
 pub const ENOSPC: i64 = 28;
 
 /// What can be made to fail; the numbers of `Word` in `tests/shim/src/control.rs`.
@@ -16,10 +17,14 @@ pub enum What {
     Sync,
     SyncDelayMs,
     ClockSeconds,
+    /// Files cannot be opened, nor made; with an error below zero, turned round, RocksDB's tables alone.
+    Open,
+    ClockFailsIn,
+    ClockFailsAt,
 }
 
-const MET: u64 = 4;
-const WORDS: u64 = 5;
+const MET: u64 = 7;
+const WORDS: u64 = 8;
 
 pub struct Faults {
     path: PathBuf,
@@ -52,6 +57,15 @@ impl Faults {
     /// From now on; 0 ends it.
     pub fn set(&self, what: What, value: i64) {
         self.control.write_all_at(&value.to_ne_bytes(), what as u64 * 8).unwrap();
+    }
+
+    /// The next thread of this stage that looks at the clock for the `nth` time from now on panics there, once.
+    pub fn panic_in(&self, stage: &str, nth: i64) {
+        let mut name = [0; 8];
+        name.iter_mut().zip(stage.bytes()).for_each(|(to, byte)| *to = byte);
+        self.set(What::ClockFailsIn, 0);
+        self.set(What::ClockFailsAt, nth);
+        self.set(What::ClockFailsIn, i64::from_ne_bytes(name));
     }
 
     /// How often a fault was met so far.

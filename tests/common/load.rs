@@ -51,6 +51,10 @@ impl Tally {
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
+
+    pub fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }
 
 /// So many senders over conversations that all of them and "watcher" are in.
@@ -103,7 +107,7 @@ impl Sender {
             }
         }
         loop {
-            let stopping = tally.stop.load(Ordering::Relaxed);
+            let stopping = tally.is_over();
             while !stopping && self.open.len() < self.window {
                 let number = self.next;
                 self.next += 1;
@@ -127,6 +131,13 @@ impl Sender {
                 Ok(None) => panic!("{} has no answer; {} are open", self.id, self.open.len()),
                 Err(_gone) => return,
             }
+        }
+    }
+
+    /// As [`Sender::run`], over as many connections as it takes: until it is told to stop, and all is acknowledged.
+    pub fn run_on(&mut self, server: &Server, tally: &Tally) {
+        while !tally.is_over() || !self.open.is_empty() {
+            self.run(Client::come_in(server, &self.id), tally);
         }
     }
 
@@ -159,13 +170,13 @@ pub fn run<T>(server: &Server, senders: &mut [Sender], tally: &Tally, beside: im
         for (sender, client) in senders.iter_mut().zip(clients) {
             threads.spawn(move || sender.run(client, tally));
         }
-        // Without it the senders would go on when this fails.
         let _stop = StopWhenPanicking(tally);
         beside()
     })
 }
 
-struct StopWhenPanicking<'a>(&'a Tally);
+/// Without it the senders would go on when the test fails beside them.
+pub struct StopWhenPanicking<'a>(pub &'a Tally);
 
 impl Drop for StopWhenPanicking<'_> {
     fn drop(&mut self) {

@@ -19,11 +19,18 @@ pub enum Word {
     SyncDelayMs,
     /// The wall clock is wrong by this.
     ClockSeconds,
+    /// Files cannot be opened, nor made, for this reason; below zero, turned round: RocksDB's tables alone.
+    Open,
+    /// The wall clock fails, once, in threads whose names begin with these up to eight bytes: to a Rust program, which
+    /// takes for granted that it never does, that is a panic wherever it looked at the clock.
+    ClockFailsIn,
+    /// At which look of theirs it does, counted down.
+    ClockFailsAt,
     /// How often one of the above was met: the shim counts.
     Met,
 }
 
-const WORDS: usize = 5;
+const WORDS: usize = 8;
 
 pub struct Control(&'static [AtomicI64; WORDS]);
 
@@ -50,6 +57,11 @@ impl Control {
 
     pub fn error(&self, word: Word) -> Option<c_int> {
         c_int::try_from(self.get(word)).ok().filter(|error| *error != 0)
+    }
+
+    /// Whether this is the one that a count-down was for.
+    pub fn is_last(&self, word: Word) -> bool {
+        self.0[word as usize].fetch_sub(1, Ordering::Relaxed) == 1
     }
 
     /// Counts, and hands the error back.

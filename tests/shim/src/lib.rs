@@ -1,6 +1,6 @@
 //! Loaded before the C library (`LD_PRELOAD`) into the unmodified server, this makes the machine fail from outside: a disk
-//! that takes no more, errors of writes and syncs, syncs that take long, a clock that was set; and it keeps account of
-//! what a power cut would leave (`durable`).
+//! that takes no more, errors of writes and syncs, syncs that take long, files that cannot be opened, a clock that was set
+//! or fails, which panics; and it keeps account of what a power cut would leave (`durable`).
 //!
 //! Only files below `TIDEGATE_SHIM_ROOT` are touched. What fails is said by the words of the file
 //! `TIDEGATE_SHIM_CONTROL`, which both sides have mapped (`control`). Owns nothing of the server, knows nothing of it.
@@ -86,6 +86,33 @@ impl Shim {
     fn name_error(&self, path: &Path) -> Option<c_int> {
         let error = self.control.error(Word::Write)?;
         self.is_ours(path).then(|| self.control.met(error))
+    }
+
+    fn open_error(&self, path: &Path, flags: c_int) -> Option<c_int> {
+        if flags & libc::O_CREAT != 0
+            && let Some(error) = self.name_error(path)
+        {
+            return Some(error);
+        }
+        let error = self.control.error(Word::Open)?;
+        let fails = self.is_ours(path) && (error > 0 || path.extension().is_some_and(|extension| extension == "sst"));
+        fails.then(|| self.control.met(error.abs()))
+    }
+
+    /// Whether the clock fails this look of this thread.
+    fn clock_fails(&self) -> bool {
+        let whose = self.control.get(Word::ClockFailsIn);
+        if whose == 0 {
+            return false;
+        }
+        let mut name = [[0u8; 8]; 2];
+        // Safety: the system writes sixteen bytes at most.
+        unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+        let fails = i64::from_ne_bytes(name[0]) == whose && self.control.is_last(Word::ClockFailsAt);
+        if fails {
+            self.control.met(0);
+        }
+        fails
     }
 }
 
@@ -188,17 +215,14 @@ pub unsafe extern "C" fn fdatasync(fd: c_int) -> c_int {
 
 // ---- Names ----
 
-unsafe fn create_error(name: *const c_char, flags: c_int) -> Option<c_int> {
-    match flags & libc::O_CREAT {
-        0 => None,
-        _ => inside(|shim| shim.name_error(unsafe { path(name) })),
-    }
+unsafe fn open_error(name: *const c_char, flags: c_int) -> Option<c_int> {
+    inside(|shim| shim.open_error(unsafe { path(name) }, flags))
 }
 
 // The mode is there only where a file may be made; where it is not, what is handed on is not looked at.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn open(name: *const c_char, flags: c_int, mode: mode_t) -> c_int {
-    if let Some(error) = unsafe { create_error(name, flags) } {
+    if let Some(error) = unsafe { open_error(name, flags) } {
         return fail(error);
     }
     let real = real!(open: unsafe extern "C" fn(*const c_char, c_int, ...) -> c_int);
@@ -207,7 +231,7 @@ pub unsafe extern "C" fn open(name: *const c_char, flags: c_int, mode: mode_t) -
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn open64(name: *const c_char, flags: c_int, mode: mode_t) -> c_int {
-    if let Some(error) = unsafe { create_error(name, flags) } {
+    if let Some(error) = unsafe { open_error(name, flags) } {
         return fail(error);
     }
     let real = real!(open64: unsafe extern "C" fn(*const c_char, c_int, ...) -> c_int);
@@ -248,6 +272,9 @@ pub unsafe extern "C" fn unlink(name: *const c_char) -> c_int {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut timespec) -> c_int {
+    if clock == libc::CLOCK_REALTIME && SHIM.get().is_some_and(Shim::clock_fails) {
+        return fail(libc::EINVAL);
+    }
     let real = real!(clock_gettime: unsafe extern "C" fn(libc::clockid_t, *mut timespec) -> c_int);
     let done = unsafe { real(clock, time) };
     // Seconds are enough, and nobody need be told.
