@@ -232,6 +232,7 @@ fn pool_report(report: engine::PoolReport) -> PoolReport {
     PoolReport {
         name: report.name.to_string(),
         workers: report.workers,
+        helped: report.helped,
         stages: report.stages.iter().map(|stage| stage.to_string()).collect(),
     }
 }

@@ -24,8 +24,10 @@ use tidegate_stages::supervisor::Post;
 
 /// The pipeline's entrance, as the reactors see it.
 pub struct Entrance {
-    pub world: Arc<World>,
-    pub door: engine::Door<Event>,
+    world: Arc<World>,
+    door: engine::Door<Event>,
+    /// One for each reactor, whose thread alone locks it.
+    helpers: Vec<Mutex<engine::Helper<Event>>>,
 }
 
 impl net::Door for Entrance {
@@ -65,9 +67,20 @@ impl net::Door for Entrance {
     fn closed(&self, conn: ConnId, why: net::Closed) {
         self.door.offer_always(Event::Arrived(Arrived { conn, what: Arrival::Closed { code: why.code } }));
     }
+
+    fn lend(&self, reactor: u8) {
+        if let Some(helper) = self.helpers.get(usize::from(reactor)) {
+            helper.lock().unwrap_or_else(PoisonError::into_inner).help();
+        }
+    }
 }
 
 impl Entrance {
+    pub fn new(world: Arc<World>, door: &engine::Door<Event>, reactors: usize) -> Entrance {
+        let helpers = (0..reactors).map(|_| Mutex::new(door.helper())).collect();
+        Entrance { world, door: door.for_helpers(), helpers }
+    }
+
     fn refusal(&self, conn: ConnId, head: &Head<'_>) -> net::Refusal {
         let now = self.world.now();
         self.world.traces.note(|| {

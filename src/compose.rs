@@ -224,7 +224,7 @@ fn assemble(
     if development {
         world.journeys.sample_all();
     }
-    let door = Arc::new(Entrance { world, door: pipeline.door(&entry) });
+    let door = Arc::new(Entrance::new(world, &pipeline.door(&entry), options.reactors));
     let net = net::start(options, listeners, door, Some(http.clone())).map_err(|error| error.to_string())?;
     let net = Arc::new(net);
     reactors.connect(net.mailbox());

@@ -340,6 +340,13 @@ pub(crate) const KEYS: &[Key] = &[
         Value("\"5us\""),
         "How long an idle thread looks for work before it sleeps",
     ),
+    key(
+        "pools",
+        "reactors",
+        Form::Flag,
+        Value("true"),
+        "Whether reactors run its stages while its threads sleep, where `[net] to` is one of these and none waits for the disk",
+    ),
     key("app", "id", Form::Text { least: 1, most: 64 }, Required, "What an SDK is given as the app id"),
     key("app", "key", Form::Text { least: 8, most: 256 }, Required, "What clients are given"),
     key(

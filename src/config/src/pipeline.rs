@@ -240,8 +240,12 @@ fn unknown_module(settings: &StageSettings, section: &Section<'_>, bind: &mut Bi
 
 fn read_pool<'d>(name: String, section: Section<'d>, report: &mut Report) -> Placed<'d, PoolSettings> {
     section.refuse_unknown(report);
-    let settings =
-        PoolSettings { name, workers: section.value("workers", report), spin: section.value("spin", report) };
+    let settings = PoolSettings {
+        name,
+        workers: section.value("workers", report),
+        spin: section.value("spin", report),
+        helped: section.value("reactors", report),
+    };
     Placed { settings, section }
 }
 

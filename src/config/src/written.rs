@@ -26,6 +26,7 @@ pub fn write_topology(topology: &Topology, in_flight: &[(String, usize)]) -> Str
         _ = writeln!(out, "[pools.{}]", pool.name);
         line("pools", "workers", pool.workers.to_string(), &mut out);
         line("pools", "spin", quoted(&duration(pool.spin)), &mut out);
+        line("pools", "reactors", pool.helped.to_string(), &mut out);
         out.push('\n');
     }
     out.truncate(out.trim_end().len());

@@ -296,7 +296,7 @@ fn defaults_written_out_change_nothing() {
             "[stages.NAME]" => stage_keys.push_str(&line),
             "[[app]]" => app_keys.push_str(&line),
             "[[app.webhook]]" => hook_keys.push_str(&line),
-            "[pools.NAME]" => assert!(["workers", "spin"].contains(&key.as_str())),
+            "[pools.NAME]" => assert!(["workers", "spin", "reactors"].contains(&key.as_str())),
             section if section.starts_with('[') && !section.contains("NAME") => {
                 if !head.contains(section) {
                     head.push_str(&format!("{section}\n"));

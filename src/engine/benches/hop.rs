@@ -107,6 +107,14 @@ fn cpu(named: impl Fn(&str) -> bool) -> Duration {
     Duration::from_nanos(sum)
 }
 
+/// CPU time of the whole process, threads that have ended included, in steps of a hundredth of a second.
+fn process_cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok());
+    Duration::from_millis(10 * ticks.sum::<u64>())
+}
+
 struct Result {
     /// CPU nanoseconds an event and hop.
     ns: f64,
@@ -164,25 +172,61 @@ fn saturated(shared: bool, batch: usize, events: u64) -> Result {
     result(used, took, events, middle)
 }
 
-/// So many events a second, evenly: the median and the 99th percentile of the way through (us), and the share of a core.
-fn paced(shared: bool, rate: u64, seconds: f64) -> (u64, u64, f64) {
+/// What a paced event goes through.
+#[derive(Clone, Copy)]
+enum Way {
+    OwnPools,
+    /// One shared pool, whose thread is woken for each event.
+    Woken,
+    /// The same, and who hands an event in helps.
+    Helped,
+    /// One thread behind a channel that does all five steps.
+    Fused,
+}
+
+/// So many events a second, evenly: the median and the 99th percentile of the way through (us), and the CPU time of an event
+/// (us) with all threads, the feeder's own sleeps included.
+fn paced(way: Way, rate: u64, seconds: f64) -> (f64, f64, f64) {
     let count = Arc::new(Count { times: Some(Mutex::default()), ..Count::default() });
-    let pipeline = build(shared, 64, count.clone());
-    let door = pipeline.door(NAMES[0]);
-    let (before, start) = (cpu(|name| name.starts_with("b-")), Instant::now());
     let events = (rate as f64 * seconds) as u64;
-    for key in 0..events {
-        let at = start + Duration::from_nanos(key * 1_000_000_000 / rate);
-        std::thread::sleep(at.saturating_duration_since(Instant::now()));
-        drop(door.offer(Ev::new(key, Instant::now())));
+    let feed = |mut hand_in: Box<dyn FnMut(Ev)>| {
+        let start = Instant::now();
+        for key in 0..events {
+            let at = start + Duration::from_nanos(key * 1_000_000_000 / rate);
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            hand_in(Ev::new(key, Instant::now()));
+        }
+    };
+    let before = process_cpu();
+    if let Way::Fused = way {
+        let (to, from) = crossbeam_channel::bounded::<Ev>(8192);
+        let end = count.clone();
+        let worker = std::thread::spawn(move || {
+            for event in from {
+                end.push(&mut vec![NAMES.iter().fold(event, |event, _| black_box(event))]);
+            }
+        });
+        feed(Box::new(move |event| to.send(event).expect("open")));
+        worker.join().expect("no panic");
+    } else {
+        let pipeline = build(!matches!(way, Way::OwnPools), 64, count.clone());
+        let door = pipeline.door(NAMES[0]);
+        let (helps, mut helper) = (matches!(way, Way::Helped), door.helper());
+        let door = if helps { door.for_helpers() } else { door };
+        feed(Box::new(move |event| {
+            drop(door.offer(event));
+            if helps {
+                helper.help();
+            }
+        }));
+        pipeline.drain(Duration::from_secs(5));
     }
-    pipeline.drain(Duration::from_secs(5));
-    let cores = (cpu(|name| name.starts_with("b-")) - before).as_secs_f64() / start.elapsed().as_secs_f64();
+    let used = (process_cpu() - before).as_secs_f64() * 1e6 / events as f64;
     let mut times =
         count.times.iter().flat_map(|times| std::mem::take(&mut *times.lock().unwrap())).collect::<Vec<_>>();
     times.sort_unstable();
-    let at = |share: usize| times.get(times.len() * share / 100).map_or(0, |ns| ns / 1000);
-    (at(50), at(99), cores)
+    let at = |share: usize| times.get(times.len() * share / 100).map_or(0.0, |ns| *ns as f64 / 1000.0);
+    (at(50), at(99), used)
 }
 
 fn result(used: Duration, took: Duration, events: u64, batch: u64) -> Result {
@@ -253,11 +297,17 @@ fn main() {
     }
     row("floor: crossbeam channels", median(rounds, || channels(scale * 50_000)));
     row("floor: fused loop", median(rounds, || fused(scale * 500_000)));
-    println!("\n{:<34} {:>10} {:>10} {:>12}", "5 hops, paced", "p50 us", "p99 us", "cores");
-    for (layout, shared) in [("own pools", false), ("one shared pool of 2", true)] {
-        for rate in [1_000, 10_000] {
-            let (p50, p99, cores) = paced(shared, rate, scale as f64 * 0.2);
-            println!("{:<34} {p50:>10} {p99:>10} {cores:>12.2}", format!("{layout}, {rate}/s"));
+    println!("\n{:<34} {:>10} {:>10} {:>12}", "5 hops, paced", "p50 us", "p99 us", "CPU us/event");
+    let ways = [
+        ("own pools", Way::OwnPools),
+        ("one shared pool, woken", Way::Woken),
+        ("one shared pool, helped", Way::Helped),
+        ("floor: fused, behind a channel", Way::Fused),
+    ];
+    for rate in [1_000, 10_000] {
+        for (layout, way) in ways {
+            let (p50, p99, used) = paced(way, rate, scale as f64 * 0.2);
+            println!("{:<34} {p50:>10.1} {p99:>10.1} {used:>12.1}", format!("{layout}, {rate}/s"));
         }
     }
     let mut histogram = hdrhistogram::Histogram::<u32>::new_with_bounds(1, 600_000_000_000, 2).expect("bounds");

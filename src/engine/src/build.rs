@@ -34,11 +34,11 @@ impl<E: Event> Pipeline<E> {
             let mut ends: Vec<SinkCore<E>> = Vec::new();
             for pool in &topology.pools {
                 let spin = pool.spin.as_nanos() as u64;
-                pools.push(Pool::new(pool.name.as_str().into(), pool.workers, spin));
+                pools.push(Pool::new(pool.name.as_str().into(), pool.workers, spin, pool.helped));
             }
             for settings in &topology.stages {
                 let pool = pools.iter().position(|pool| *pool.name == *settings.pool_name()).unwrap_or_else(|| {
-                    pools.push(Pool::new(settings.name.as_str().into(), settings.workers, 0));
+                    pools.push(Pool::new(settings.name.as_str().into(), settings.workers, 0, false));
                     pools.len() - 1
                 });
                 let module = modules[&settings.module].clone();
@@ -168,6 +168,7 @@ fn wire<E: Event>(stages: &mut [StageCore<E>], pools: &mut [Pool], sinks: &mut [
     }
     for (i, stage) in stages.iter().enumerate() {
         pools[stage.pool].stages.push(i);
+        pools[stage.pool].helped &= !stage.module.blocks();
     }
     for pool in pools {
         pool.stages.sort_by_key(|stage| std::cmp::Reverse(far[*stage]));

@@ -12,7 +12,7 @@ use crate::metrics::StageMetrics;
 use crate::overload::Decisions;
 use crate::parking::Parking;
 use crate::queue::Queue;
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use crate::sync::{Mutex, lock};
 use crate::threads::Alarm;
 use crate::topology::{Policy, Topology};
@@ -120,6 +120,10 @@ pub(crate) struct Pool {
     /// Which workers exist; a worker leaves, and one is hired, under this lock.
     crew: Mutex<Vec<bool>>,
     pub spin_ns: u64,
+    /// Whether others may run its stages while its own threads sleep.
+    pub helped: bool,
+    /// Batches that others have run.
+    pub help: AtomicU64,
 }
 
 impl Knobs {
@@ -234,7 +238,7 @@ impl<E: Event> StageCore<E> {
 }
 
 impl Pool {
-    pub fn new(name: Arc<str>, size: usize, spin_ns: u64) -> Pool {
+    pub fn new(name: Arc<str>, size: usize, spin_ns: u64, helped: bool) -> Pool {
         Pool {
             name,
             stages: Vec::new(),
@@ -242,6 +246,8 @@ impl Pool {
             size: AtomicUsize::new(size),
             crew: Mutex::new(Vec::new()),
             spin_ns,
+            helped,
+            help: AtomicU64::new(0),
         }
     }
 

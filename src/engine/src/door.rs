@@ -7,21 +7,43 @@ use std::sync::Arc;
 
 use crate::core::{Core, Target};
 use crate::sync::atomic::Ordering::SeqCst;
-use crate::{Event, Policy, Refusal};
+use crate::{Event, Helper, Policy, Refusal};
 
 /// A way into a pipeline, for threads that never wait.
 pub struct Door<E: Event> {
     pub(crate) core: Arc<Core<E>>,
     pub(crate) stage: usize,
+    /// Its user helps, see [`Door::helper`].
+    helped: bool,
 }
+
+/// So many events may wait for a user that helps; before more a thread of the pool is woken at once. About what is done in
+/// the time that a wake takes.
+const FOR_HELPER: usize = 32;
 
 impl<E: Event> Clone for Door<E> {
     fn clone(&self) -> Door<E> {
-        Door { core: self.core.clone(), stage: self.stage }
+        Door { core: self.core.clone(), stage: self.stage, helped: self.helped }
     }
 }
 
 impl<E: Event> Door<E> {
+    pub(crate) fn new(core: Arc<Core<E>>, stage: usize) -> Door<E> {
+        Door { core, stage, helped: false }
+    }
+
+    /// The same door for threads that help: where the pool of its stage is [helped](crate::PoolSettings::helped), events handed
+    /// in here wake nobody while they are few. In return each of these threads must call [`Helper::help`], with a helper of
+    /// its own, soon after it handed something in, and again before it waits for anything.
+    pub fn for_helpers(&self) -> Door<E> {
+        Door { helped: self.core.pools[self.core.stages[self.stage].pool].helped, ..self.clone() }
+    }
+
+    /// A helper for the pool of the door's stage, for one thread.
+    pub fn helper(&self) -> Helper<E> {
+        Helper::new(self.core.clone(), self.core.stages[self.stage].pool)
+    }
+
     /// Hands an event in, or gives it back at once with the reason.
     pub fn offer(&self, event: E) -> Result<(), (E, Refusal)> {
         self.offer_at(event, self.core.env.now())
@@ -66,7 +88,8 @@ impl<E: Event> Door<E> {
     fn push(&self, key: u64, event: E, at: u64, share: usize) -> Result<(), (E, Refusal)> {
         let stage = &self.core.stages[self.stage];
         let mut refused = Vec::new();
-        if stage.queue.push(std::iter::once((key, event)), at, share, &mut refused) {
+        let is_ready = stage.queue.push(std::iter::once((key, event)), at, share, &mut refused);
+        if is_ready && !(self.helped && stage.queue.room.used() <= FOR_HELPER) {
             self.core.pools[stage.pool].parking.wake_one();
         }
         refused.pop().map_or(Ok(()), Err)

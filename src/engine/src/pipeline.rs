@@ -74,7 +74,7 @@ impl<E: Event> Pipeline<E> {
         let entry = self.entries.iter().any(|entry| entry == stage);
         let index = self.index(stage).filter(|_| entry);
         let Some(stage) = index else { panic!("{stage:?} is not an entry of this pipeline: {:?}", self.entries) };
-        Door { core: self.core.clone(), stage }
+        Door::new(self.core.clone(), stage)
     }
 
     /// The time on the pipeline's clock, in nanoseconds: what [`crate::Batch::now`] and journeys are in.
@@ -153,6 +153,7 @@ impl<E: Event> Pipeline<E> {
             name: pool.name.clone(),
             workers: pool.size.load(SeqCst),
             running: pool.workers(),
+            helped: pool.help.load(SeqCst),
             stages: pool.stages.iter().map(|stage| self.core.stages[*stage].name.clone()).collect(),
         };
         self.core.pools.iter().map(report).collect()
@@ -186,7 +187,7 @@ impl<E: Event> Pipeline<E> {
             pool.clone()
         } else if let Some(stage) = changed.stages.iter_mut().find(|s| s.pool.is_none() && s.name == name) {
             stage.workers = patch.workers.unwrap_or(stage.workers);
-            PoolSettings { name: name.to_owned(), workers: stage.workers, spin: Duration::ZERO }
+            PoolSettings { name: name.to_owned(), workers: stage.workers, spin: Duration::ZERO, helped: false }
         } else {
             return Err(vec![unknown(Place::Pool { pool: name.to_owned(), field: "name" }, "pool", name)]);
         };

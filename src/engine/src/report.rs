@@ -122,6 +122,8 @@ pub struct PoolReport {
     pub workers: usize,
     /// How many it has: a thread that is to leave finishes its batch first.
     pub running: usize,
+    /// Batches that others ran for it since the start, see [`Helper`](crate::Helper).
+    pub helped: u64,
     /// Its stages, downstream first.
     pub stages: Vec<Arc<str>>,
 }

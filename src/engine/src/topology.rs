@@ -109,12 +109,15 @@ pub struct PoolSettings {
     pub workers: usize,
     /// How long a thread without work looks for some before it parks.
     pub spin: Duration,
+    /// Whether those who hand events in run its stages themselves while its own threads sleep, see
+    /// [`Helper`](crate::Helper). Never where stages wait for the disk.
+    pub helped: bool,
 }
 
 impl PoolSettings {
-    /// A pool with the default spin of 5 us.
+    /// A pool with the default spin of 5 us, helped.
     pub fn new(name: impl Into<String>, workers: usize) -> PoolSettings {
-        PoolSettings { name: name.into(), workers, spin: Duration::from_micros(5) }
+        PoolSettings { name: name.into(), workers, spin: Duration::from_micros(5), helped: true }
     }
 }
 

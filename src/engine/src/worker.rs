@@ -27,6 +27,8 @@ pub(crate) struct Worker<E: Event> {
     pool: usize,
     number: usize,
     pub sleeper: Arc<Sleeper>,
+    /// Events that it takes in one go, at most, whatever the stage allows.
+    most: usize,
     /// By the stage's place in the pool; made when first needed.
     kits: Vec<Option<Kit<E>>>,
     /// How far it is with the batch that it has.
@@ -69,7 +71,23 @@ const UPSTREAM_FIRST: u32 = 64;
 impl<E: Event> Worker<E> {
     pub fn new(core: Arc<Core<E>>, pool: usize, number: usize, sleeper: Arc<Sleeper>) -> Worker<E> {
         let kits = core.pools[pool].stages.iter().map(|_| None).collect();
-        Worker { core, pool, number, sleeper, kits, busy: None, task: Task::new(), searches: 0, searching: false }
+        let (most, busy, task) = (usize::MAX, None, Task::new());
+        Worker { core, pool, number, sleeper, most, kits, busy, task, searches: 0, searching: false }
+    }
+
+    /// One that is driven by a thread which is not the pool's, by [`Worker::one_batch`] alone. It never lies down, takes up to
+    /// `most` events in one go, and nobody counts it.
+    pub fn guest(core: Arc<Core<E>>, pool: usize, most: usize) -> Worker<E> {
+        Worker { most, ..Worker::new(core, pool, usize::MAX, Sleeper::new(None)) }
+    }
+
+    /// Works on one batch to its end, if there is one.
+    pub fn one_batch(&mut self) -> bool {
+        let found = self.find();
+        while self.busy.is_some() {
+            self.step();
+        }
+        found
     }
 
     /// Whose worker it is.
@@ -183,7 +201,7 @@ impl<E: Event> Worker<E> {
     }
 
     /// Wakes another when there is more to do than was taken.
-    fn share_work(&self) {
+    pub fn share_work(&self) {
         let pool = &self.core.pools[self.pool];
         if pool.parking.would_wake() && pool.stages.iter().any(|s| self.core.could_run(&self.core.stages[*s])) {
             pool.parking.wake_one();
@@ -201,7 +219,7 @@ impl<E: Event> Worker<E> {
             return false;
         }
         let task = &mut self.task;
-        let wish = stage.knobs.batch.load(SeqCst).min(stage.queue.room.used().max(1));
+        let wish = stage.knobs.batch.load(SeqCst).min(self.most).min(stage.queue.room.used().max(1));
         let room = match core.reserve(stage, wish, &mut task.reserved) {
             Ok(room) => room,
             Err(full) => {

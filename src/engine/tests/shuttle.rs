@@ -155,6 +155,42 @@ fn a_resize_loses_nothing() {
     });
 }
 
+/// Nobody but the feeders is woken where they can do it themselves, and whatever they cannot do is done all the same.
+#[test]
+fn who_helps_leaves_nothing_behind() {
+    for bound in [1, 8] {
+        explore(400, move || {
+            let mut stages = vec![stage("one", 1, 2, 8).to("next", "two"), stage("two", 1, 1, 2)];
+            stages.iter_mut().for_each(|stage| stage.pool = Some("all".to_owned()));
+            let topology = Topology { stages, pools: vec![PoolSettings::new("all", 1)] };
+            let (pipeline, gate) = build(topology, vec![("one", pass(NEXT)), ("two", pass(END))], bound);
+            pipeline.start().unwrap();
+            let door = pipeline.door("one").for_helpers();
+            let feeders: Vec<_> = (0..2u64)
+                .map(|key| {
+                    let (door, mut helper) = (door.clone(), door.helper());
+                    thread::spawn(move || {
+                        for n in 0..3 {
+                            door.offer(ev(key, n)).unwrap();
+                            if n != 1 {
+                                helper.help();
+                            }
+                        }
+                    })
+                })
+                .collect();
+            let mut next = [0, 0];
+            for _ in 0..6 {
+                let event = gate.next();
+                assert_eq!(event.n, next[event.key as usize], "key {}", event.key);
+                next[event.key as usize] += 1;
+            }
+            feeders.into_iter().for_each(|feeder| feeder.join().unwrap());
+            pipeline.stop();
+        });
+    }
+}
+
 #[test]
 fn a_resume_and_a_deadline_race_and_one_of_them_wins_once() {
     for exclusive in [true, false] {

@@ -69,7 +69,8 @@ fn change_something(pipeline: &Pipeline<Ev>, random: &Random) {
 fn stress(layout: &str, seed: u64, time: Duration) {
     let rig = rig(chain(layout), modules(), 200, Env::real());
     rig.pipeline.start().unwrap();
-    let door = rig.pipeline.door("one");
+    let door = rig.pipeline.door("one").for_helpers();
+    let mut helper = door.helper();
     let random = Random::new(seed);
     let mut sent: HashMap<u64, u64> = HashMap::new();
     let mut seen: HashMap<u64, u64> = HashMap::new();
@@ -103,6 +104,7 @@ fn stress(layout: &str, seed: u64, time: Duration) {
                 }
             }
         }
+        helper.help();
         came += check(rig.end.take());
         if last_change.elapsed() > Duration::from_millis(3) {
             change_something(&rig.pipeline, &random);
@@ -113,6 +115,8 @@ fn stress(layout: &str, seed: u64, time: Duration) {
         came += check(rig.end.take());
         came == went
     });
+    let helped = rig.pipeline.pools().iter().any(|pool| pool.helped > 0);
+    assert_eq!(helped, layout != "own", "who helps works in shared pools only");
     assert!(rig.pipeline.drain(Duration::from_secs(5)), "quiet when all has come out");
     assert!(came > 1000, "only {came} in {time:?}");
     assert_eq!(rig.log.refused.lock().unwrap().len(), 0);

@@ -72,7 +72,7 @@ impl Admin for Table {
     }
 
     fn pools(&self) -> Vec<PoolReport> {
-        vec![PoolReport { name: "common".into(), workers: 2, stages: vec!["route".into()] }]
+        vec![PoolReport { name: "common".into(), workers: 2, helped: 0, stages: vec!["route".into()] }]
     }
 
     fn change_pool(&self, name: &str, patch: PoolPatch) -> Result<PoolReport, Refused> {
@@ -158,7 +158,7 @@ fn a_stage_is_shown_with_the_promised_names() {
     assert_eq!(server.json("GET", "/stages/route", ""), (200, shown.clone()));
     assert_eq!(server.json("GET", "/stages", ""), (200, json!([shown])));
     assert_eq!(server.json("GET", "/stages/rout", "").0, 404);
-    let pool = json!({"name": "common", "workers": 2, "stages": ["route"]});
+    let pool = json!({"name": "common", "workers": 2, "helped": 0, "stages": ["route"]});
     assert_eq!(server.json("GET", "/pools", ""), (200, json!([pool])));
     assert_eq!(server.json("GET", "/pools/common", ""), (200, pool));
 }

@@ -18,6 +18,9 @@ pub trait Door: Send + Sync {
     fn frame(&self, conn: ConnId, frame: Frame) -> Result<(), Refusal>;
     /// Exactly once after `opened`; no frame of this connection comes after it.
     fn closed(&self, conn: ConnId, why: Closed);
+    /// Called by each reactor (they count from 0) soon after it handed something over, and before it waits: it can spare
+    /// some 100 us now, for what else would need another thread woken.
+    fn lend(&self, _reactor: u8) {}
 }
 
 /// What is known of a connection when it opens.

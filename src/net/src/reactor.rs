@@ -42,6 +42,7 @@ const NOTICES: usize = 4096;
 const WRITES: usize = 512;
 
 pub(crate) struct Reactor {
+    index: u8,
     poll: Poll,
     acceptors: Vec<Acceptor>,
     table: Table,
@@ -74,6 +75,7 @@ impl Reactor {
         }
         let start_ns = (shared.options.clock)();
         Ok(Reactor {
+            index,
             poll,
             acceptors,
             table: Table::new(shared.options.node, index),
@@ -139,13 +141,24 @@ impl Reactor {
             }
             self.accept();
             self.attend();
+            self.lend();
             self.mail();
             self.walk();
             self.release();
             self.look_at_deadlines();
             self.flush();
+            self.lend(); // for what came up since: connections that ended
         }
         self.stop();
+        self.lend();
+    }
+
+    /// Lets the door use this thread. A panic there costs no connection.
+    fn lend(&self) {
+        let lent = panic::catch_unwind(AssertUnwindSafe(|| self.cx.shared.door.lend(self.index)));
+        if lent.is_err() {
+            log::error!("what a reactor's thread was lent for panicked");
+        }
     }
 
     /// How long the next turn may wait: not at all while there is work.

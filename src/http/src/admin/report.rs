@@ -100,6 +100,8 @@ impl StagePatch {
 pub struct PoolReport {
     pub name: String,
     pub workers: usize,
+    /// Batches that reactors ran for it since the start.
+    pub helped: u64,
     /// The stages that it serves, in the order of the pipeline.
     pub stages: Vec<String>,
 }
