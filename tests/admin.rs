@@ -164,6 +164,27 @@ fn a_change_is_made_whole_or_not_at_all() {
     assert_eq!(change(&server, "/pools/route", r#"{"threads":2}"#).0, 422);
 }
 
+/// In one pool that the stages of the line share, a quiet server's reactor runs them itself; the pool's own threads are
+/// there for when it does not.
+#[test]
+fn reactors_help_a_shared_pool_where_it_says_so() {
+    let shared = |reactors: bool| {
+        let line = ["decode", "authenticate", "route", "fan_out", "hook", "push"];
+        let all = STAGES.map(|name| {
+            let pool = if line.contains(&name) { "pool = \"line\"\n" } else { "" };
+            format!("[stages.{name}]\n{pool}")
+        });
+        format!("{}[pools.line]\nreactors = {reactors}\n", all.concat())
+    };
+    for reactors in [true, false] {
+        let server = Server::with(shared(reactors));
+        let (mut tom, cid) = talk(&server);
+        assert_eq!(tom.history(&cid).len(), 20);
+        let helped = http::get(server.admin(), "/pools/line").json()["helped"].as_u64();
+        assert_eq!(helped > Some(0), reactors, "{helped:?} batches");
+    }
+}
+
 /// How many threads of the server are named after this pool.
 fn threads(server: &Server, pool: &str) -> usize {
     let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
