@@ -164,6 +164,43 @@ fn history_is_read_and_found_again() {
 }
 
 #[test]
+fn a_history_is_filled_once_and_its_pages_are_read_twice() {
+    let server = server();
+    let size = "history --name large --conversations 1 --page 20 --pages 7 --no-floor";
+    let json = good(server.tcp(), &format!("{size} --fill 300 --beside 150"));
+    assert!(figure(&json, "written") > 0.0, "{json}");
+    for pass in ["page_first", "page_again"] {
+        assert_eq!(json["latency_ms"][pass]["count"], 7, "{json}");
+    }
+    let json = good(server.tcp(), &format!("{size} --fill 300 --beside 150"));
+    assert!(json["figures"]["written"].is_null(), "nothing was missing: {json}");
+    let json = good(server.tcp(), &format!("{size} --fill 350 --beside 150"));
+    assert!(figure(&json, "written") > 0.0, "{json}");
+    // Numbers go on where they ended, so a page of all of it has no gap and nothing twice.
+    good(server.tcp(), "history --name large --conversations 1 --fill 0 --newest --page 100 --pages 1 --no-floor");
+}
+
+#[test]
+fn starts_are_timed_after_an_end_in_order_and_after_a_kill() {
+    let folder = TempDir::new().unwrap();
+    let address = |_| format!("127.0.0.1:{}", common::server::free_port());
+    let [http, tcp, admin] = [0, 1, 2].map(address);
+    let config = folder.path().join("pipeline.toml");
+    fs::write(&config, format!("[listen]\nhttp = \"{http}\"\ntcp = \"{tcp}\"\nadmin = \"{admin}\"\n")).unwrap();
+    let (data, config) = (folder.path().join("data"), config.display().to_string());
+    for more in [format!("--data {} --kill 1", data.display()), format!("--data {} --cold", data.display()), "".into()]
+    {
+        let json = good(tcp.parse().unwrap(), &format!("starts --repeat 1 --config {config} {more}"));
+        assert!(figure(&json, "ready_median") > 0.0, "{json}");
+        assert_eq!(json["steps"][0]["log_mib"].as_f64().unwrap() > 0.0, !more.is_empty(), "{json}");
+    }
+    let _held = TcpListener::bind(&tcp).unwrap();
+    let output = bench(&["starts", "--config", &config, "--server", &tcp]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("already"), "{}", said(&output));
+}
+
+#[test]
 fn a_day_has_everything_in_it() {
     let server = server();
     let json = good(server.tcp(), "day --clients 200 --rate 300 --seconds 2 --warm 0 --no-floor");
@@ -206,7 +243,7 @@ fn it_says_what_is_missing() {
 
 #[test]
 fn help_teaches_with_examples() {
-    for scenario in ["pairs", "groups", "rooms", "idle", "logins", "history", "day", "ramp", "floor"] {
+    for scenario in ["pairs", "groups", "rooms", "idle", "logins", "history", "starts", "day", "ramp", "floor"] {
         let output = bench(&[scenario, "--help"]);
         assert_eq!(output.status.code(), Some(0));
         assert!(said(&output).contains(&format!("tidegate bench {scenario}")), "{}", said(&output));

@@ -11,10 +11,15 @@ impl Dice {
 
     /// From 0 up to `limit`, without it; 0 where that is 0.
     pub fn below(&mut self, limit: u64) -> u64 {
+        self.roll().checked_rem(limit).unwrap_or(0)
+    }
+
+    /// Any number but 0.
+    pub fn roll(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        self.0.checked_rem(limit).unwrap_or(0)
+        self.0
     }
 
     /// A place in `shares`, each as likely as its share says.

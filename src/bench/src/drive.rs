@@ -1,7 +1,8 @@
 //! The loop of every load of messages: sends what is due, listens, and goes on until all has come or nothing comes.
 
 use crate::clock::{MILLI, SECOND, now};
-use crate::fleet::Fleet;
+use crate::fill::Fill;
+use crate::fleet::{AGAIN, Fleet};
 use crate::probe::{Probe, Usage};
 use crate::progress::Progress;
 use crate::report::Report;
@@ -26,8 +27,8 @@ pub enum Pace {
     Window(u32),
     /// Nothing but the server's reading.
     Flood,
-    /// Answers, until each line has sent so many messages; that is the end, whatever the phases say.
-    Fill { each: u32, messages: u32 },
+    /// Answers, until all lines have what they shall have; that is the end, whatever the phases say.
+    Fill(Fill),
 }
 
 /// What the server's process and this one used while it was measured.
@@ -51,8 +52,12 @@ pub fn drive(
     let mut progress = Progress::start();
     let mut used = Used::default();
     let (mut next_line, mut moved, mut looked, mut before) = (0, now(), 0, (0, 0));
-    if let Pace::Outstanding(each) | Pace::Fill { each, .. } = pace {
-        traffic.answered = (0..traffic.lines()).flat_map(|line| (0..each).map(move |_| line)).collect();
+    match &mut pace {
+        Pace::Outstanding(each) => {
+            traffic.answered = (0..traffic.lines()).flat_map(|line| (0..*each).map(move |_| line)).collect();
+        }
+        Pace::Fill(fill) => traffic.answered = fill.begin(),
+        _ => {}
     }
     loop {
         let at = now();
@@ -93,12 +98,23 @@ pub fn drive(
                 traffic.answered = answered;
                 until = until.min(end);
             }
-            Pace::Fill { messages, .. } => {
+            Pace::Fill(fill) => {
+                if fill.is_time_to_beat(at) {
+                    traffic.beat_all(fleet);
+                }
+                traffic.refused_on.drain(..).for_each(|line| fill.put_off(line, at));
+                while let Some(line) = fill.again(at) {
+                    traffic.send(fleet, line, at, at);
+                }
                 let mut answered = std::mem::take(&mut traffic.answered);
-                answered.retain(|line| traffic.sent(*line) < *messages);
-                answered.drain(..).for_each(|line| traffic.send(fleet, line, at, at));
+                for line in answered.drain(..) {
+                    if let Some(line) = fill.next(line, traffic.sent(line)) {
+                        traffic.send(fleet, line, at, at);
+                    }
+                }
                 traffic.answered = answered;
-                if traffic.open == 0 {
+                until = until.min(at + AGAIN);
+                if traffic.open == 0 && fill.is_done() {
                     end = at;
                 }
             }
@@ -133,7 +149,10 @@ pub fn drive(
         let at = now();
         let total = (traffic.acked, traffic.delivered);
         if at < end {
-            progress.tick(at, || traffic.line_since(&mut before));
+            progress.tick(at, || match &pace {
+                Pace::Fill(fill) => fill.line(traffic.acked),
+                _ => traffic.line_since(&mut before),
+            });
         } else if std::mem::replace(&mut before, total) != total {
             moved = at;
         }

@@ -3,7 +3,7 @@
 //!
 //! One thread carries all clients: `fleet` owns the poll and the connections (`conn`, `wire`), `drive` sends what
 //! `schedule` says is due, `traffic` and `check` judge what is received, `floor` measures the machine, `report` says it
-//! all. Each scenario is a file. Knows the wire and nothing else of the server.
+//! all. Each scenario is a file. Knows the wire and nothing else of the server, but for `starts`, which starts it.
 
 mod args;
 mod check;
@@ -13,6 +13,7 @@ mod day;
 mod dice;
 mod drive;
 mod enter;
+mod fill;
 mod fleet;
 mod floor;
 mod floors;
@@ -33,6 +34,7 @@ mod returns;
 mod rooms;
 mod schedule;
 mod setup;
+mod starts;
 mod tls;
 mod traffic;
 mod wire;
@@ -63,6 +65,9 @@ pub enum Scenario {
     /// Pages of history, warm or from anywhere
     #[command(after_long_help = HISTORY)]
     History(history::HistoryArgs),
+    /// Starts: from the process to the first log-in, after an end in order or `kill -9` under load
+    #[command(after_long_help = STARTS)]
+    Starts(starts::StartsArgs),
     /// A mixed day: messages, typing, groups, rooms, pages, visits
     #[command(after_long_help = DAY)]
     Day(day::DayArgs),
@@ -112,8 +117,17 @@ const HISTORY: &str = "\
 Examples:
   tidegate bench history --newest                        the newest 100, again and again
   tidegate bench history --rate 500                      pages from anywhere, open loop
-  tidegate bench history --name big --conversations 1 --fill 1000000
-  tidegate bench history --name big --conversations 1 --fill 0     the same one later, as after a restart";
+  tidegate bench history --name big --conversations 1 --fill 1000000 --beside 9000000
+                                                         a million in one, ten millions in all: minutes, and once
+  tidegate bench history --name big --conversations 1 --fill 0 --pages 1000
+                                                         the same one later, as after a restart: 1,000 pages, twice";
+
+const STARTS: &str = "\
+Examples:
+  tidegate bench starts                                  of an empty folder
+  tidegate bench starts --data data                      of that one, which no server may be using
+  tidegate bench starts --data data --kill               killed under load each time: it gets the load's messages
+  tidegate bench starts --data data --cold               its files are not in the system's cache";
 
 const DAY: &str = "\
 Examples:
@@ -167,6 +181,7 @@ pub fn run(scenario: &Scenario) -> Result<(), Failure> {
         Scenario::Idle(args) => idle::run(args),
         Scenario::Logins(args) => logins::run(args),
         Scenario::History(args) => history::run(args),
+        Scenario::Starts(args) => starts::run(args),
         Scenario::Day(args) => day::run(args),
         Scenario::Ramp(args) => ramp::run(args),
         Scenario::Floor(args) => floors::run(args),

@@ -87,14 +87,11 @@ pub fn hop_floor(output: &Output, size: u32) -> Result<Option<Floor>, Failure> {
     (!output.no_floor).then(|| floor::round_trip(size)).transpose()
 }
 
-/// The times of the first and last message of each conversation, asked for by its second member.
+/// The times of the first and last message of each conversation, the first client's first.
 pub fn span(fleet: &mut Fleet, cids: &[String]) -> Result<Vec<(i64, i64)>, Failure> {
     let mut ends = Vec::new();
-    for forward in [true, false] {
-        let asks = (0..).zip(cids).map(|(at, cid)| {
-            let reader = at * 2 + 1;
-            (reader, wire::page(fleet.name(reader), 0, cid, 1, 0, forward))
-        });
+    for first in [true, false] {
+        let asks = (0..).zip(cids).map(|(client, cid)| (client, wire::page(fleet.name(client), 0, cid, 1, 0, first)));
         let asks = asks.collect();
         let pages = fleet.ask_all(asks)?;
         let times = pages.iter().map(|frame| wire::logs(frame)?.first().map(|(_, time)| *time));
@@ -119,6 +116,16 @@ pub fn unique(fleet: &mut Fleet, members: impl Iterator<Item = Range<u32>>) -> R
 /// A conversation for each two clients side by side, the first to send and the second to hear.
 pub fn pairs(fleet: &mut Fleet, pairs: u32) -> Result<Vec<String>, Failure> {
     unique(fleet, (0..pairs).map(|pair| pair * 2..pair * 2 + 2))
+}
+
+/// A conversation of each client with somebody who is never there; their ids, in the order of the clients.
+pub fn with_absent(fleet: &mut Fleet) -> Result<Vec<String>, Failure> {
+    let ask = |client| {
+        let name = fleet.name(client);
+        (client, wire::start(name.clone(), 0, vec![format!("{name}-absent"), name], false))
+    };
+    let asks = (0..fleet.clients()).map(ask).collect();
+    started(&fleet.ask_all(asks)?)
 }
 
 /// A chat room made by each of these clients.

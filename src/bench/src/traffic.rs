@@ -90,6 +90,10 @@ pub struct Traffic {
     pub lag: Histogram<u64>,
     /// Lines that had an answer since they were asked last.
     pub answered: Vec<u32>,
+    /// Where what is refused is sent again with its number: lines on which something was. They have one message
+    /// unanswered and no more.
+    pub refused_on: Vec<u32>,
+    send_again: bool,
     pub wrong: Wrong,
     pub acked: u64,
     pub delivered: u64,
@@ -128,6 +132,8 @@ impl Traffic {
             hlog,
             lag: histogram(),
             answered: Vec::new(),
+            refused_on: Vec::new(),
+            send_again: false,
             wrong: Wrong::default(),
             acked: 0,
             delivered: 0,
@@ -165,6 +171,21 @@ impl Traffic {
         }
     }
 
+    /// What is refused takes no number: the next on its line has the same.
+    pub fn send_again(&mut self) {
+        self.send_again = true;
+    }
+
+    /// Messages sent on a line.
+    pub fn sent(&self, line: u32) -> u32 {
+        self.lines[line as usize].sent.count
+    }
+
+    /// The first `number` messages of a line were sent by an earlier run.
+    pub fn go_on(&mut self, line: u32, number: u32) {
+        self.lines[line as usize].sent.count = number;
+    }
+
     pub fn lines(&self) -> u32 {
         self.lines.len() as u32
     }
@@ -181,11 +202,6 @@ impl Traffic {
     pub fn unheard(&self, line: u32) -> u64 {
         let of = &self.lines[line as usize];
         of.sent.promised().saturating_sub(of.delivered / self.receivers(line).max(1))
-    }
-
-    /// Messages sent on a line.
-    pub fn sent(&self, line: u32) -> u32 {
-        self.lines[line as usize].sent.count
     }
 
     /// The sender of a line.
@@ -236,6 +252,13 @@ impl Traffic {
         heart.beats += 1;
     }
 
+    /// Every client asks for an echo, which is not timed.
+    pub fn beat_all(&self, fleet: &mut Fleet) {
+        for client in 0..fleet.clients() {
+            fleet.send(client, &wire::echo(fleet.name(client), BEATS));
+        }
+    }
+
     /// Heartbeats are answered in their order.
     fn beaten(&mut self, at: u64) {
         let Some(sent) = self.heart.as_mut().and_then(|heart| heart.waiting.pop_front()) else { return };
@@ -279,15 +302,21 @@ impl Traffic {
             flight.waiting.pop_front();
         }
         self.open -= 1;
-        self.answered.push(line);
         if let Some(code) = code {
             self.refused += 1;
-            self.lines[line as usize].sent.excuse(number);
+            if self.send_again {
+                self.lines[line as usize].sent.count = number;
+                self.refused_on.push(line);
+            } else {
+                self.lines[line as usize].sent.excuse(number);
+                self.answered.push(line);
+            }
             if let Some(phase) = self.phase(at) {
                 *phase.refused.entry(code).or_default() += 1;
             }
             return None;
         }
+        self.answered.push(line);
         self.acked += 1;
         self.expected += self.receivers(line);
         let took = at.saturating_sub(intended);

@@ -10,6 +10,8 @@ use tidegate_protocol::wire::{
     CommandType, ConvCommand, DirectCommand, GenericCommand, JsonObjectMessage, LogsCommand, OpType, SessionCommand,
 };
 
+use crate::dice::Dice;
+
 /// What a received command says of itself.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Head<'a> {
@@ -104,12 +106,18 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// As text of `size` bytes (more where the stamp itself is longer).
+    /// As text of `size` bytes (more where the stamp itself is longer), the rest of it by chance: what compresses
+    /// to nothing would make a store smaller than any that people fill.
     pub fn text(self, size: usize) -> Vec<u8> {
-        let mut text = Vec::with_capacity(size.max(48));
+        let mut text = Vec::with_capacity(size.max(48) + 8);
         // Writing into memory does not fail.
         let _ = write!(text, "{} {} {} ", self.line, self.number, self.intended);
-        text.resize(size.max(text.len()), b'.');
+        let size = size.max(text.len());
+        let mut dice = Dice::new(self.intended ^ u64::from(self.number));
+        while text.len() < size {
+            text.extend(dice.roll().to_le_bytes().map(|byte| b'0' + byte % 64));
+        }
+        text.truncate(size);
         text
     }
 
