@@ -73,6 +73,7 @@ impl Admin for Watcher {
         self.pipeline.stage(name).ok_or(Refused::Unknown)?;
         let ms = |ms: Option<f64>| ms.map(|ms| Duration::from_secs_f64(ms / 1_000.0));
         let patch = engine::StagePatch {
+            pool: patch.pool.map(|pool| self.shared_pool(name, pool)),
             workers: patch.workers,
             batch: patch.batch,
             bound: patch.bound,
@@ -83,6 +84,8 @@ impl Admin for Watcher {
             }),
             delay_target: ms(patch.delay_target_ms),
             delay_interval: ms(patch.delay_interval_ms),
+            key_share: patch.key_share,
+            window: patch.window,
         };
         self.pipeline.set_stage(name, patch).map_err(impossible)?;
         self.stage(name).ok_or(Refused::Unknown)
@@ -95,7 +98,12 @@ impl Admin for Watcher {
     fn change_pool(&self, name: &str, patch: PoolPatch) -> Result<PoolReport, Refused> {
         let find = || self.pools().into_iter().find(|pool| pool.name == name).ok_or(Refused::Unknown);
         find()?;
-        self.pipeline.set_pool(name, engine::PoolPatch { workers: patch.workers }).map_err(impossible)?;
+        let patch = engine::PoolPatch {
+            workers: patch.workers,
+            spin: patch.spin_us.map(|us| Duration::from_secs_f64(us / 1e6)),
+            helped: patch.reactors,
+        };
+        self.pipeline.set_pool(name, patch).map_err(impossible)?;
         find()
     }
 
@@ -126,6 +134,12 @@ fn readiness(stopping: Vec<String>, warning: Option<String>) -> Readiness {
 }
 
 impl Watcher {
+    /// The pool of this name, or `None` where a stage names itself: a pool of its own.
+    fn shared_pool(&self, stage: &str, pool: String) -> Option<String> {
+        let is_shared = self.pipeline.topology().pools.iter().any(|shared| shared.name == pool);
+        (is_shared || pool != stage).then_some(pool)
+    }
+
     /// Sums since the start, for scrapers that take differences.
     fn stage_families(&self) -> Vec<Family> {
         let mut events = Family::new("stage_events", "Events begun", Kind::Counter);
@@ -211,6 +225,8 @@ fn stage_report(report: engine::StageReport) -> StageReport {
         },
         delay_target_ms: ms(report.delay_target),
         delay_interval_ms: ms(report.delay_interval),
+        key_share: report.key_share,
+        window: report.window,
         depth: report.depth,
         held: report.held,
         utilisation: report.utilisation,
@@ -232,6 +248,8 @@ fn pool_report(report: engine::PoolReport) -> PoolReport {
     PoolReport {
         name: report.name.to_string(),
         workers: report.workers,
+        spin_us: report.spin.as_secs_f64() * 1e6,
+        reactors: report.is_helped,
         helped: report.helped,
         stages: report.stages.iter().map(|stage| stage.to_string()).collect(),
     }

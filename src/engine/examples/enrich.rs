@@ -155,7 +155,7 @@ fn main() {
             thread::sleep(Duration::from_micros(50));
         }
         if number == 50_000 {
-            pipeline.set_pool("enrich", PoolPatch { workers: Some(3) }).expect("a good number");
+            pipeline.set_pool("enrich", PoolPatch { workers: Some(3), ..PoolPatch::default() }).expect("a good number");
         }
     }
     assert!(pipeline.drain(Duration::from_secs(10)), "all out in time");

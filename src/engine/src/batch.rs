@@ -22,6 +22,8 @@ pub struct Batch<'a, E: Event> {
 pub(crate) struct Task<E: Event> {
     /// Index of the stage.
     pub stage: usize,
+    /// How many events of one key may overlap. Fixed for the batch: a key that was turned back must stay so.
+    pub window: usize,
     /// When it started.
     pub now: u64,
     pub lanes: Vec<OwnedLane>,
@@ -88,6 +90,7 @@ impl<E: Event> Task<E> {
     pub fn new() -> Task<E> {
         Task {
             stage: 0,
+            window: 0,
             now: 0,
             lanes: Vec::new(),
             taken: Taken::new(),
@@ -163,7 +166,7 @@ impl<E: Event> Batch<'_, E> {
             let (slot, front) = match &work {
                 Work::Resumed { slot, .. } => (Some(*slot), true),
                 Work::New(_) if !owned.has_keys => (None, true),
-                Work::New(_) => match lock(self.stage.queue.lane(owned.lane)).admit(key, self.stage.knobs.window) {
+                Work::New(_) => match lock(self.stage.queue.lane(owned.lane)).admit(key, self.task.window) {
                     Admission::Free => (None, true),
                     Admission::Behind(slot) => (Some(slot), false),
                     Admission::Back => {

@@ -1,14 +1,15 @@
 //! From a topology to the parts that run: names become numbers, and what follows from the graph is worked out once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::admission::Admission;
 use crate::core::{Binding, Core, Knobs, Pool, SinkCore, StageCore, Target};
 use crate::delay::Delay;
 use crate::overload::Decisions;
 use crate::pipeline::{Threads, unknown};
-use crate::sync::Mutex;
-use crate::sync::atomic::AtomicBool;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use crate::sync::{Mutex, lock};
 use crate::threads::Alarm;
 use crate::topology::NONE;
 use crate::{Env, Event, Modules, OutputKind, Pipeline, Place, Problem, Sinks, StageSettings, Supervisor, Topology};
@@ -30,17 +31,12 @@ impl<E: Event> Pipeline<E> {
         }
         let core = Arc::new_cyclic(|me| {
             let mut stages = Vec::new();
-            let mut pools: Vec<Pool> = Vec::new();
             let mut ends: Vec<SinkCore<E>> = Vec::new();
-            for pool in &topology.pools {
-                let spin = pool.spin.as_nanos() as u64;
-                pools.push(Pool::new(pool.name.as_str().into(), pool.workers, spin, pool.helped));
-            }
-            for settings in &topology.stages {
-                let pool = pools.iter().position(|pool| *pool.name == *settings.pool_name()).unwrap_or_else(|| {
-                    pools.push(Pool::new(settings.name.as_str().into(), settings.workers, 0, false));
-                    pools.len() - 1
-                });
+            let names =
+                topology.pools.iter().map(|pool| &pool.name).chain(topology.stages.iter().map(|stage| &stage.name));
+            let pools = names.map(|name| Pool::new(name.as_str().into())).collect();
+            for (i, settings) in topology.stages.iter().enumerate() {
+                let pool = pool_of(&topology, i);
                 let module = modules[&settings.module].clone();
                 let outputs = module.outputs().iter().map(|output| {
                     let to = match output.kind {
@@ -62,10 +58,11 @@ impl<E: Event> Pipeline<E> {
                     env.now(),
                 ));
             }
-            wire(&mut stages, &mut pools, &mut ends, entries);
+            wire(&mut stages, &mut ends, entries);
             Core {
                 stages,
                 pools,
+                moves: AtomicUsize::new(0),
                 sinks: ends,
                 supervisor,
                 env,
@@ -78,6 +75,7 @@ impl<E: Event> Pipeline<E> {
                 me: me.clone(),
             }
         });
+        core.put_into_force(&lock(&core.topology));
         for (i, sink) in core.sinks.iter().enumerate() {
             let core = Arc::downgrade(&core);
             sink.sink.on_room(Arc::new(move || {
@@ -129,15 +127,15 @@ fn bound_to(topology: &Topology, settings: &StageSettings, output: &str) -> Targ
     }
 }
 
-/// Fills in what follows from the graph: who is woken when there is room, which stages the door listens to, and in which
-/// order a pool looks at its stages.
-fn wire<E: Event>(stages: &mut [StageCore<E>], pools: &mut [Pool], sinks: &mut [SinkCore<E>], entries: &[&str]) {
+/// Fills in what follows from the graph: who is woken when there is room, which stages the door listens to, and how far
+/// downstream each is.
+fn wire<E: Event>(stages: &mut [StageCore<E>], sinks: &mut [SinkCore<E>], entries: &[&str]) {
     let mut edges = Vec::new();
     for (from, stage) in stages.iter().enumerate() {
         for binding in &stage.outputs {
             match binding.to {
                 Target::Stage(to) => edges.push((from, to, binding.output.kind.is_line())),
-                Target::Sink(to) if !sinks[to].feeders.contains(&stage.pool) => sinks[to].feeders.push(stage.pool),
+                Target::Sink(to) if !sinks[to].feeders.contains(&from) => sinks[to].feeders.push(from),
                 _ => {}
             }
         }
@@ -153,9 +151,8 @@ fn wire<E: Event>(stages: &mut [StageCore<E>], pools: &mut [Pool], sinks: &mut [
         }
     }
     for (from, to, line) in &edges {
-        let pool = stages[*from].pool;
-        if *line && !stages[*to].feeders.contains(&pool) {
-            stages[*to].feeders.push(pool);
+        if *line && !stages[*to].feeders.contains(from) {
+            stages[*to].feeders.push(*from);
         }
     }
     for stage in stages.iter_mut() {
@@ -166,11 +163,39 @@ fn wire<E: Event>(stages: &mut [StageCore<E>], pools: &mut [Pool], sinks: &mut [
             stages[*to].on_line |= stages[*from].on_line;
         }
     }
-    for (i, stage) in stages.iter().enumerate() {
-        pools[stage.pool].stages.push(i);
-        pools[stage.pool].helped &= !stage.module.blocks();
-    }
-    for pool in pools {
-        pool.stages.sort_by_key(|stage| std::cmp::Reverse(far[*stage]));
+    stages.iter_mut().zip(far).for_each(|(stage, far)| stage.far = far);
+}
+
+/// The number of the pool that serves a stage: a shared one, or its own, see [`Core::pools`].
+fn pool_of(topology: &Topology, stage: usize) -> usize {
+    let shared =
+        topology.stages[stage].pool.as_ref().and_then(|name| topology.pools.iter().position(|p| p.name == *name));
+    shared.unwrap_or(topology.pools.len() + stage)
+}
+
+impl<E: Event> Core<E> {
+    /// Sets every figure as a checked topology has it; its stages and pools are those that the core was built with.
+    pub fn put_into_force(&self, topology: &Topology) {
+        for (stage, settings) in self.stages.iter().zip(&topology.stages) {
+            stage.knobs.workers.store(settings.workers, SeqCst);
+            stage.knobs.batch.store(settings.batch, SeqCst);
+            stage.knobs.share.store(share(settings, stage.module.sheddable()), SeqCst);
+            stage.knobs.window.store(settings.window, SeqCst);
+            stage.knobs.set_policy(settings.policy);
+            stage.queue.room.set_bound(settings.bound);
+            stage.delay.set(settings.delay_target, settings.delay_interval);
+        }
+        self.move_stages(|stage| pool_of(topology, stage));
+        let own = topology.stages.iter().map(|stage| match &stage.pool {
+            None => (stage.workers, Duration::ZERO, false),
+            Some(_) => (0, Duration::ZERO, false),
+        });
+        let settings = topology.pools.iter().map(|pool| (pool.workers, pool.spin, pool.helped)).chain(own);
+        for (pool, (workers, spin, helped)) in self.pools.iter().zip(settings) {
+            let blocks = pool.stages().iter().any(|stage| self.stages[*stage].module.blocks());
+            pool.helped.store(helped && !blocks, SeqCst);
+            pool.spin_ns.store(spin.as_nanos() as u64, SeqCst);
+            pool.size.store(workers, SeqCst);
+        }
     }
 }

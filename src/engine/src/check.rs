@@ -11,6 +11,9 @@ use crate::{
     Event, Module, Modules, Output, OutputKind, Place, Policy, PoolSettings, Problem, StageSettings, Topology,
 };
 
+/// Wrong in a file, where it is a slip; a pool that loses its last stage while events flow may get one again.
+pub(crate) const UNUSED_POOL: &str = "no stage uses this pool";
+
 const MOST_WORKERS: usize = 1024;
 const MOST_BATCH: usize = 65_536;
 const MOST_BOUND: usize = 1 << 24;
@@ -228,7 +231,7 @@ impl<'a, E: Event> Check<'a, E> {
             let Some(stages) = members.get(pool.name.as_str()) else {
                 if self.topology.stage(&pool.name).is_none_or(|stage| stage.pool.is_some()) {
                     let help = format!("remove it, or name it in a stage: pool = {:?}", pool.name);
-                    self.at_pool(&pool.name, "name", "no stage uses this pool", help);
+                    self.at_pool(&pool.name, "name", UNUSED_POOL, help);
                 }
                 continue;
             };

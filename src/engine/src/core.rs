@@ -20,7 +20,10 @@ use crate::{Env, Event, Late, Module, Output, OutputKind, Refusal, Sink, Supervi
 
 pub(crate) struct Core<E: Event> {
     pub stages: Vec<StageCore<E>>,
+    /// The shared ones, then one for each stage, in the stages' order: its own, which stands empty while it shares another.
     pub pools: Vec<Pool>,
+    /// Goes up after stages have moved between pools.
+    pub moves: AtomicUsize,
     pub sinks: Vec<SinkCore<E>>,
     pub supervisor: Arc<dyn Supervisor<E>>,
     pub env: Env,
@@ -41,15 +44,18 @@ pub(crate) struct StageCore<E: Event> {
     pub name: Arc<str>,
     pub module: Arc<dyn Module<E>>,
     pub outputs: Vec<Binding>,
-    pub pool: usize,
+    /// Who serves it. It may move, see [`Core::move_stages`].
+    pool: AtomicUsize,
     pub queue: Queue<E>,
     pub knobs: Knobs,
     /// Threads that are inside.
     inside: AtomicUsize,
     pub held: AtomicUsize,
     pub deadlines: Deadlines,
-    /// Pools to wake when there is room again.
+    /// Stages to wake when there is room again.
     pub feeders: Vec<usize>,
+    /// How far downstream it is: a pool looks there first.
+    pub far: usize,
     /// Reached over line outputs: its delay closes the door.
     pub on_line: bool,
     pub delay: Delay,
@@ -62,7 +68,7 @@ pub(crate) struct Knobs {
     pub workers: AtomicUsize,
     pub batch: AtomicUsize,
     pub share: AtomicUsize,
-    pub window: usize,
+    pub window: AtomicUsize,
     policy: AtomicU8,
 }
 
@@ -113,15 +119,15 @@ pub(crate) struct SinkCore<E> {
 pub(crate) struct Pool {
     pub name: Arc<str>,
     /// Downstream first.
-    pub stages: Vec<usize>,
+    stages: Mutex<Vec<usize>>,
     pub parking: Parking,
     /// How many workers it is meant to have.
     pub size: AtomicUsize,
     /// Which workers exist; a worker leaves, and one is hired, under this lock.
     crew: Mutex<Vec<bool>>,
-    pub spin_ns: u64,
+    pub spin_ns: AtomicU64,
     /// Whether others may run its stages while its own threads sleep.
-    pub helped: bool,
+    pub helped: AtomicBool,
     /// Batches that others have run.
     pub help: AtomicU64,
 }
@@ -132,7 +138,7 @@ impl Knobs {
             workers: AtomicUsize::new(workers),
             batch: AtomicUsize::new(batch),
             share: AtomicUsize::new(share),
-            window,
+            window: AtomicUsize::new(window),
             policy: AtomicU8::new(0),
         };
         knobs.set_policy(policy);
@@ -188,18 +194,24 @@ impl<E: Event> StageCore<E> {
             name,
             module,
             outputs,
-            pool,
+            pool: AtomicUsize::new(pool),
             queue: Queue::new(bound),
             knobs,
             inside: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             deadlines: Deadlines::new(),
             feeders: Vec::new(),
+            far: 0,
             on_line: false,
             delay,
             blocked: BlockedClock::default(),
             metrics: StageMetrics::new(now),
         }
+    }
+
+    /// The pool that serves it now.
+    pub fn pool(&self) -> usize {
+        self.pool.load(SeqCst)
     }
 
     /// Whether another thread may go in, as far as one can tell without doing so.
@@ -238,17 +250,22 @@ impl<E: Event> StageCore<E> {
 }
 
 impl Pool {
-    pub fn new(name: Arc<str>, size: usize, spin_ns: u64, helped: bool) -> Pool {
+    pub fn new(name: Arc<str>) -> Pool {
         Pool {
             name,
-            stages: Vec::new(),
+            stages: Mutex::new(Vec::new()),
             parking: Parking::new(),
-            size: AtomicUsize::new(size),
+            size: AtomicUsize::new(0),
             crew: Mutex::new(Vec::new()),
-            spin_ns,
-            helped,
+            spin_ns: AtomicU64::new(0),
+            helped: AtomicBool::new(false),
             help: AtomicU64::new(0),
         }
+    }
+
+    /// Its stages, downstream first.
+    pub fn stages(&self) -> Vec<usize> {
+        lock(&self.stages).clone()
     }
 
     /// The numbers of workers that are missing. The caller starts them, or calls [`Pool::dismiss`].
@@ -359,12 +376,28 @@ impl<E: Event> Core<E> {
         }
     }
 
-    fn wake(&self, pools: &[usize], but: Option<usize>) {
-        for pool in pools {
-            if Some(*pool) != but {
-                self.pools[*pool].parking.wake_one();
+    /// Wakes the pools of these stages.
+    fn wake(&self, stages: &[usize], but: Option<usize>) {
+        for stage in stages {
+            let pool = self.stages[*stage].pool();
+            if Some(pool) != but {
+                self.pools[pool].parking.wake_one();
             }
         }
+    }
+
+    /// Lets each stage be served by the pool that `pool_of` names. A thread that is inside a stage that moves finishes its
+    /// batch. Nothing waits unseen: whoever hands in an event, or leaves a stage, looks at its pool after that and wakes it,
+    /// and everybody is woken here once all have moved.
+    pub fn move_stages(&self, pool_of: impl Fn(usize) -> usize) {
+        let mut stages: Vec<usize> = (0..self.stages.len()).collect();
+        stages.sort_by_key(|stage| std::cmp::Reverse(self.stages[*stage].far));
+        for (i, pool) in self.pools.iter().enumerate() {
+            *lock(&pool.stages) = stages.iter().copied().filter(|stage| pool_of(*stage) == i).collect();
+        }
+        stages.iter().for_each(|stage| self.stages[*stage].pool.store(pool_of(*stage), SeqCst));
+        self.moves.fetch_add(1, SeqCst);
+        self.wake_everybody();
     }
 
     pub fn sink_has_room(&self, sink: usize) {
@@ -391,8 +424,8 @@ impl<E: Event> Core<E> {
     pub fn push(&self, to: usize, events: impl Iterator<Item = (u64, E)>, at: u64, but: Option<usize>) {
         let stage = &self.stages[to];
         let mut refused = Vec::new();
-        if stage.queue.push(events, at, stage.knobs.share.load(SeqCst), &mut refused) && Some(stage.pool) != but {
-            self.pools[stage.pool].parking.wake_one();
+        if stage.queue.push(events, at, stage.knobs.share.load(SeqCst), &mut refused) {
+            self.wake(&[to], but);
         }
         if !refused.is_empty() {
             self.free(Target::Stage(to), refused.len(), but);
@@ -418,7 +451,7 @@ impl<E: Event> Core<E> {
         let answered = lock(stage.queue.lane(place.lane)).answer(place.key, place.slot, answer);
         if let Ok(true) = answered {
             stage.queue.make_ready(&[place.lane]);
-            self.pools[stage.pool].parking.wake_one();
+            self.wake(&[place.stage], None);
         }
     }
 

@@ -36,12 +36,12 @@ impl<E: Event> Door<E> {
     /// in here wake nobody while they are few. In return each of these threads must call [`Helper::help`], with a helper of
     /// its own, soon after it handed something in, and again before it waits for anything.
     pub fn for_helpers(&self) -> Door<E> {
-        Door { helped: self.core.pools[self.core.stages[self.stage].pool].helped, ..self.clone() }
+        Door { helped: true, ..self.clone() }
     }
 
     /// A helper for the pool of the door's stage, for one thread.
     pub fn helper(&self) -> Helper<E> {
-        Helper::new(self.core.clone(), self.core.stages[self.stage].pool)
+        Helper::new(self.core.clone(), self.stage)
     }
 
     /// Hands an event in, or gives it back at once with the reason.
@@ -89,8 +89,10 @@ impl<E: Event> Door<E> {
         let stage = &self.core.stages[self.stage];
         let mut refused = Vec::new();
         let is_ready = stage.queue.push(std::iter::once((key, event)), at, share, &mut refused);
-        if is_ready && !(self.helped && stage.queue.room.used() <= FOR_HELPER) {
-            self.core.pools[stage.pool].parking.wake_one();
+        let pool = &self.core.pools[stage.pool()];
+        let is_for_helper = || self.helped && stage.queue.room.used() <= FOR_HELPER && pool.helped.load(SeqCst);
+        if is_ready && !is_for_helper() {
+            pool.parking.wake_one();
         }
         refused.pop().map_or(Ok(()), Err)
     }

@@ -18,25 +18,27 @@ const HELP_NS: u64 = 100_000;
 /// Events that a helper takes in one go, at most: it has other things to do soon.
 const MOST: usize = 16;
 
-/// What a thread needs to help a pool, see [`Door::helper`](crate::Door::helper).
+/// What a thread needs to help the pool of a door's stage, see [`Door::helper`](crate::Door::helper).
 pub struct Helper<E: Event> {
     core: Arc<Core<E>>,
-    pool: usize,
+    stage: usize,
     worker: Worker<E>,
 }
 
 impl<E: Event> Helper<E> {
-    pub(crate) fn new(core: Arc<Core<E>>, pool: usize) -> Helper<E> {
-        let worker = Worker::guest(core.clone(), pool, MOST);
-        Helper { core, pool, worker }
+    pub(crate) fn new(core: Arc<Core<E>>, stage: usize) -> Helper<E> {
+        let worker = Worker::guest(core.clone(), core.stages[stage].pool(), MOST);
+        Helper { core, stage, worker }
     }
 
     /// Does what there is to do in the pool, for about 100 us, if all of its threads sleep that could. A stage's panic is
     /// caught, one of a sink or the supervisor is not.
     pub fn help(&mut self) {
-        let pool = &self.core.pools[self.pool];
-        let has_work = || pool.stages.iter().any(|stage| self.core.stages[*stage].queue.has_ready());
-        if !pool.helped || !has_work() || !pool.parking.would_wake() || self.core.stopping.load(SeqCst) {
+        let pool = self.core.stages[self.stage].pool();
+        self.worker.change_pool(pool);
+        let pool = &self.core.pools[pool];
+        let may = pool.helped.load(SeqCst) && !self.core.stopping.load(SeqCst);
+        if !may || !self.worker.has_work() || !pool.parking.would_wake() {
             return;
         }
         let until = self.core.env.now() + HELP_NS;

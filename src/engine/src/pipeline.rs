@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::build::share;
+use crate::check::UNUSED_POOL;
 use crate::core::{Core, Pool, StageCore, Target};
 use crate::report::{Blocked, PoolReport, StageReport};
 use crate::sync::atomic::Ordering::SeqCst;
@@ -30,6 +30,8 @@ pub(crate) struct Threads {
 /// A change of a stage. What is `None` stays as it is.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StagePatch {
+    /// The pool that serves it: a shared one, or `Some(None)` for its own.
+    pub pool: Option<Option<String>>,
     /// Threads that may be inside at once; a pool of its own is resized with it.
     pub workers: Option<usize>,
     /// Events a thread takes in one go.
@@ -42,6 +44,10 @@ pub struct StagePatch {
     pub delay_target: Option<Duration>,
     /// How often that is decided.
     pub delay_interval: Option<Duration>,
+    /// The share of the bound for one key.
+    pub key_share: Option<f64>,
+    /// Overlapping events of one key.
+    pub window: Option<usize>,
 }
 
 /// A change of a pool.
@@ -49,6 +55,10 @@ pub struct StagePatch {
 pub struct PoolPatch {
     /// How many threads; the stage of a pool of its own is resized with it.
     pub workers: Option<usize>,
+    /// How long a thread without work looks for some before it parks; a stage's own pool never does.
+    pub spin: Option<Duration>,
+    /// Whether those who hand events in help it; nobody helps a stage's own pool.
+    pub helped: Option<bool>,
 }
 
 impl<E: Event> Pipeline<E> {
@@ -112,13 +122,15 @@ impl<E: Event> Pipeline<E> {
         StageReport {
             name: stage.name.clone(),
             module: settings.module.clone(),
-            pool: core.pools[stage.pool].name.clone(),
+            pool: core.pools[stage.pool()].name.clone(),
             workers: settings.workers,
             batch: settings.batch,
             bound: settings.bound,
             policy: settings.policy,
             delay_target: settings.delay_target,
             delay_interval: settings.delay_interval,
+            key_share: settings.key_share,
+            window: settings.window,
             depth: stage.queue.room.used(),
             held: stage.held.load(SeqCst),
             utilisation: share(recent.busy, settings.workers),
@@ -153,10 +165,15 @@ impl<E: Event> Pipeline<E> {
             name: pool.name.clone(),
             workers: pool.size.load(SeqCst),
             running: pool.workers(),
+            spin: Duration::from_nanos(pool.spin_ns.load(SeqCst)),
+            is_helped: pool.helped.load(SeqCst),
             helped: pool.help.load(SeqCst),
-            stages: pool.stages.iter().map(|stage| self.core.stages[*stage].name.clone()).collect(),
+            stages: pool.stages().iter().map(|stage| self.core.stages[*stage].name.clone()).collect(),
         };
-        self.core.pools.iter().map(report).collect()
+        let shared = lock(&self.core.topology).pools.len();
+        // A stage's own pool is none while it shares another.
+        let is_one = |(i, pool): &(usize, &Pool)| *i < shared || !pool.stages().is_empty();
+        self.core.pools.iter().enumerate().filter(is_one).map(|(_, pool)| report(pool)).collect()
     }
 
     /// Changes a stage while events flow: all of it or, with the reasons, nothing. What each thread does next goes by it.
@@ -167,12 +184,15 @@ impl<E: Event> Pipeline<E> {
             return Err(vec![unknown(Place::Stage { stage: name.to_owned(), field: "name" }, "stage", name)]);
         };
         let settings = &mut changed.stages[i];
+        settings.pool = patch.pool.unwrap_or(settings.pool.take());
         settings.workers = patch.workers.unwrap_or(settings.workers);
         settings.batch = patch.batch.unwrap_or(settings.batch);
         settings.bound = patch.bound.unwrap_or(settings.bound);
         settings.policy = patch.policy.unwrap_or(settings.policy);
         settings.delay_target = patch.delay_target.unwrap_or(settings.delay_target);
         settings.delay_interval = patch.delay_interval.unwrap_or(settings.delay_interval);
+        settings.key_share = patch.key_share.unwrap_or(settings.key_share);
+        settings.window = patch.window.unwrap_or(settings.window);
         let settings = settings.clone();
         self.apply(&mut topology, changed)?;
         Ok(settings)
@@ -184,8 +204,17 @@ impl<E: Event> Pipeline<E> {
         let mut changed = topology.clone();
         let settings = if let Some(pool) = changed.pools.iter_mut().find(|pool| pool.name == name) {
             pool.workers = patch.workers.unwrap_or(pool.workers);
+            pool.spin = patch.spin.unwrap_or(pool.spin);
+            pool.helped = patch.helped.unwrap_or(pool.helped);
             pool.clone()
         } else if let Some(stage) = changed.stages.iter_mut().find(|s| s.pool.is_none() && s.name == name) {
+            for (given, field) in [(patch.spin.is_some(), "spin"), (patch.helped.is_some(), "helped")] {
+                if given {
+                    let place = Place::Pool { pool: name.to_owned(), field };
+                    let reason = "only a shared pool has this".to_owned();
+                    return Err(vec![Problem { place, reason, help: "name a pool in the stage".to_owned() }]);
+                }
+            }
             stage.workers = patch.workers.unwrap_or(stage.workers);
             PoolSettings { name: name.to_owned(), workers: stage.workers, spin: Duration::ZERO, helped: false }
         } else {
@@ -198,24 +227,12 @@ impl<E: Event> Pipeline<E> {
     fn apply(&self, topology: &mut Topology, changed: Topology) -> Result<(), Vec<Problem>> {
         let entries: Vec<&str> = self.entries.iter().map(String::as_str).collect();
         let mut problems = changed.check(&self.modules, &entries);
+        problems.retain(|problem| problem.reason != UNUSED_POOL);
         if !problems.is_empty() {
             return Err(problems);
         }
         let core = &self.core;
-        for (stage, settings) in core.stages.iter().zip(&changed.stages) {
-            stage.knobs.workers.store(settings.workers, SeqCst);
-            stage.knobs.batch.store(settings.batch, SeqCst);
-            stage.knobs.share.store(share(settings, stage.module.sheddable()), SeqCst);
-            stage.knobs.set_policy(settings.policy);
-            stage.queue.room.set_bound(settings.bound);
-            stage.delay.set(settings.delay_target, settings.delay_interval);
-            if settings.pool.is_none() {
-                core.pools[stage.pool].size.store(settings.workers, SeqCst);
-            }
-        }
-        for (pool, settings) in core.pools.iter().zip(&changed.pools) {
-            pool.size.store(settings.workers, SeqCst);
-        }
+        core.put_into_force(&changed);
         let before = std::mem::replace(topology, changed);
         let mut threads = lock(&self.threads);
         if threads.started {

@@ -68,6 +68,10 @@ pub struct StageReport {
     pub delay_target: Duration,
     /// How often that is decided.
     pub delay_interval: Duration,
+    /// The share of the bound that waiting events of one key may take up.
+    pub key_share: f64,
+    /// How many events of one key may be under way at once when they overlap.
+    pub window: usize,
     /// Events waiting, worked on and held, and room that is reserved for events on their way.
     pub depth: usize,
     /// Events that wait for an answer.
@@ -122,6 +126,10 @@ pub struct PoolReport {
     pub workers: usize,
     /// How many it has: a thread that is to leave finishes its batch first.
     pub running: usize,
+    /// How long a thread without work looks for some before it parks.
+    pub spin: Duration,
+    /// Whether others help it while its threads sleep.
+    pub is_helped: bool,
     /// Batches that others ran for it since the start, see [`Helper`](crate::Helper).
     pub helped: u64,
     /// Its stages, downstream first.

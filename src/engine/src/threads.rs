@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::Event;
 use crate::core::Core;
 use crate::parking::Sleeper;
+use crate::sync::atomic::Ordering::SeqCst;
 use crate::sync::thread::{self, JoinHandle};
 use crate::worker::{Step, Worker};
 
@@ -61,7 +62,7 @@ fn work<E: Event>(core: &Arc<Core<E>>, pool: usize, number: usize) {
 
 /// Looks for work a little longer, if no other worker of the pool does.
 fn spin<E: Event>(core: &Core<E>, pool: usize, worker: &mut Worker<E>) -> Step {
-    let spin = core.pools[pool].spin_ns;
+    let spin = core.pools[pool].spin_ns.load(SeqCst);
     if spin == 0 || !worker.stay_up() {
         return Step::Idle;
     }

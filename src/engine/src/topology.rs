@@ -73,10 +73,6 @@ impl StageSettings {
     pub(crate) fn target(&self, output: &str) -> Option<&str> {
         self.to.iter().find(|(name, _)| name == output).map(|(_, stage)| stage.as_str())
     }
-
-    pub(crate) fn pool_name(&self) -> &str {
-        self.pool.as_deref().unwrap_or(&self.name)
-    }
 }
 
 /// What happens when a stage is full.

@@ -29,7 +29,10 @@ pub(crate) struct Worker<E: Event> {
     pub sleeper: Arc<Sleeper>,
     /// Events that it takes in one go, at most, whatever the stage allows.
     most: usize,
-    /// By the stage's place in the pool; made when first needed.
+    /// The pool's stages, downstream first, as they were when so many moves had been made.
+    places: Vec<usize>,
+    moves: usize,
+    /// By stage; made when first needed.
     kits: Vec<Option<Kit<E>>>,
     /// How far it is with the batch that it has.
     busy: Option<Busy>,
@@ -41,8 +44,8 @@ pub(crate) struct Worker<E: Event> {
 
 /// A batch's life. The steps are apart so that the simulated run can let others in between.
 enum Busy {
-    /// Taken, for the stage at this place in the pool.
-    Taken(usize),
+    /// Taken.
+    Taken,
     /// Run; it ended at this time, and what it emitted has not left.
     Run(u64),
     /// What it emitted has left; the lanes are still the worker's.
@@ -70,9 +73,18 @@ const UPSTREAM_FIRST: u32 = 64;
 
 impl<E: Event> Worker<E> {
     pub fn new(core: Arc<Core<E>>, pool: usize, number: usize, sleeper: Arc<Sleeper>) -> Worker<E> {
-        let kits = core.pools[pool].stages.iter().map(|_| None).collect();
+        let kits = core.stages.iter().map(|_| None).collect();
+        let (moves, places) = (usize::MAX, Vec::new());
         let (most, busy, task) = (usize::MAX, None, Task::new());
-        Worker { core, pool, number, sleeper, most, kits, busy, task, searches: 0, searching: false }
+        Worker { core, pool, number, sleeper, most, places, moves, kits, busy, task, searches: 0, searching: false }
+    }
+
+    /// Goes over to another pool.
+    pub fn change_pool(&mut self, pool: usize) {
+        if self.pool != pool {
+            self.pool = pool;
+            self.moves = usize::MAX;
+        }
     }
 
     /// One that is driven by a thread which is not the pool's, by [`Worker::one_batch`] alone. It never lies down, takes up to
@@ -100,13 +112,17 @@ impl<E: Event> Worker<E> {
         let core = self.core.clone();
         let stage = &core.stages[self.task.stage];
         self.busy = match self.busy.take() {
-            Some(Busy::Taken(place)) => Some(Busy::Run(self.run(&core, stage, place))),
+            Some(Busy::Taken) => Some(Busy::Run(self.run(&core, stage))),
             Some(Busy::Run(end)) => {
                 self.flush(&core, stage, end);
                 Some(Busy::Sent)
             }
             Some(Busy::Sent) => {
                 settle(&core, stage, &mut self.task, self.pool);
+                if stage.pool() != self.pool {
+                    // It moved meanwhile: what was left of it is for others.
+                    core.pools[stage.pool()].parking.wake_one();
+                }
                 return Step::Again;
             }
             None => return self.look_around(),
@@ -188,22 +204,39 @@ impl<E: Event> Worker<E> {
         found
     }
 
+    /// Whether something is ready in the pool.
+    pub fn has_work(&mut self) -> bool {
+        self.look_at_moves();
+        self.places.iter().any(|stage| self.core.stages[*stage].queue.has_ready())
+    }
+
+    fn look_at_moves(&mut self) {
+        let moves = self.core.moves.load(SeqCst);
+        if moves != self.moves {
+            (self.moves, self.places) = (moves, self.core.pools[self.pool].stages());
+        }
+    }
+
     /// Takes a batch from the first stage that can work.
     fn find(&mut self) -> bool {
-        let count = self.kits.len();
+        self.look_at_moves();
+        let count = self.places.len();
         self.searches = self.searches.wrapping_add(1);
         let upstream_first = self.searches.is_multiple_of(UPSTREAM_FIRST);
-        let found = (0..count)
-            .map(|i| if upstream_first { count - 1 - i } else { i })
-            .find(|place| self.take(self.core.pools[self.pool].stages[*place]));
-        self.busy = found.map(Busy::Taken);
-        found.is_some()
+        let places = (0..count).map(|i| if upstream_first { count - 1 - i } else { i });
+        for place in places {
+            if self.take(self.places[place]) {
+                self.busy = Some(Busy::Taken);
+                return true;
+            }
+        }
+        false
     }
 
     /// Wakes another when there is more to do than was taken.
     pub fn share_work(&self) {
         let pool = &self.core.pools[self.pool];
-        if pool.parking.would_wake() && pool.stages.iter().any(|s| self.core.could_run(&self.core.stages[*s])) {
+        if pool.parking.would_wake() && self.places.iter().any(|s| self.core.could_run(&self.core.stages[*s])) {
             pool.parking.wake_one();
         }
     }
@@ -233,11 +266,12 @@ impl<E: Event> Worker<E> {
         }
         stage.blocked.stop(|| core.env.now());
         task.stage = index;
+        task.window = stage.knobs.window.load(SeqCst);
         let mut left = room;
         while left > 0 {
             let Some(lane) = stage.queue.pop_ready() else { break };
             let mut guard = lock(stage.queue.lane(lane));
-            left = guard.take(task.lanes.len() as u16, left, stage.knobs.window, &mut task.taken);
+            left = guard.take(task.lanes.len() as u16, left, task.window, &mut task.taken);
             task.lanes.push(OwnedLane { lane, has_keys: guard.has_keys() });
         }
         let is_whole = room < wish || wish == stage.knobs.batch.load(SeqCst);
@@ -248,13 +282,13 @@ impl<E: Event> Worker<E> {
     }
 
     /// Runs the batch, and returns when it ended.
-    fn run(&mut self, core: &Core<E>, stage: &StageCore<E>, place: usize) -> u64 {
+    fn run(&mut self, core: &Core<E>, stage: &StageCore<E>) -> u64 {
         let task = &mut self.task;
         task.now = core.env.now();
         task.open(stage.outputs.len());
         let finished = task.taken.finished;
         if !task.taken.work.is_empty() {
-            let kit = self.kits[place]
+            let kit = self.kits[task.stage]
                 .get_or_insert_with(|| Kit { stage: stage.module.worker(), recorder: stage.metrics.recorder() });
             let mut batch = Batch { core, stage, task: &mut *task };
             let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -268,7 +302,7 @@ impl<E: Event> Worker<E> {
         }
         let end = core.env.end_of_batch();
         // Before anything leaves: whoever sees an event come out finds its marks and figures there.
-        self.note(place, stage, end);
+        self.note(stage, end);
         end
     }
 
@@ -306,7 +340,7 @@ impl<E: Event> Worker<E> {
     }
 
     /// Figures, once a batch, and the marks of sampled journeys.
-    fn note(&mut self, place: usize, stage: &StageCore<E>, end: u64) {
+    fn note(&mut self, stage: &StageCore<E>, end: u64) {
         let task = &mut self.task;
         let items = task.stubs.len();
         for (journey, queued_at) in task.journeys.drain(..) {
@@ -318,7 +352,7 @@ impl<E: Event> Worker<E> {
                 batch: items as u32,
             });
         }
-        if let Some(kit) = &self.kits[place]
+        if let Some(kit) = &self.kits[task.stage]
             && items > 0
         {
             let mut recorder = kit.recorder.lock().unwrap_or_else(|e| e.into_inner());
@@ -398,7 +432,7 @@ fn settle<E: Event>(core: &Core<E>, stage: &StageCore<E>, task: &mut Task<E>, po
         let mut lane = lock(stage.queue.lane(owned.lane));
         let from = taken.touched.partition_point(|(lane, _)| (*lane as usize) < i);
         let touched = taken.touched[from..].iter().take_while(|(lane, _)| *lane as usize == i);
-        taken.finished += lane.settle(touched.map(|(_, key)| *key), stage.knobs.window);
+        taken.finished += lane.settle(touched.map(|(_, key)| *key), task.window);
         if lane.let_go() {
             ready[count] = owned.lane;
             count += 1;

@@ -147,7 +147,7 @@ fn a_resize_loses_nothing() {
         let (pipeline, gate) = build(topology, vec![("one", pass(NEXT)), ("two", pass(END))], 1);
         flow(pipeline, &gate, |pipeline| {
             for workers in [3, 1, 2] {
-                pipeline.set_pool("two", PoolPatch { workers: Some(workers) }).unwrap();
+                pipeline.set_pool("two", PoolPatch { workers: Some(workers), ..PoolPatch::default() }).unwrap();
             }
             pipeline.set_stage("two", StagePatch { bound: Some(1), ..StagePatch::default() }).unwrap();
             pipeline.set_stage("two", StagePatch { bound: Some(3), ..StagePatch::default() }).unwrap();
@@ -189,6 +189,21 @@ fn who_helps_leaves_nothing_behind() {
             pipeline.stop();
         });
     }
+}
+
+#[test]
+fn a_stage_that_moves_between_pools_loses_no_wake_up() {
+    explore(400, || {
+        let mut stages = vec![stage("one", 1, 1, 8).to("next", "two"), stage("two", 1, 1, 2)];
+        stages.iter_mut().for_each(|stage| stage.pool = Some("all".to_owned()));
+        let topology = Topology { stages, pools: vec![PoolSettings::new("all", 1)] };
+        let (pipeline, gate) = build(topology, vec![("one", pass(NEXT)), ("two", pass(END))], 1);
+        flow(pipeline, &gate, |pipeline| {
+            for (stage, pool) in [("two", None), ("one", None), ("two", Some("all".to_owned()))] {
+                pipeline.set_stage(stage, StagePatch { pool: Some(pool), ..StagePatch::default() }).unwrap();
+            }
+        });
+    });
 }
 
 #[test]

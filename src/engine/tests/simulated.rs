@@ -294,10 +294,20 @@ fn topology(sim: &mut Sim<Order>) -> Topology {
 
 fn change(sim: &mut Sim<Order>, pipeline: &Pipeline<Order>) {
     let pools = pipeline.pools();
-    if sim.random(2) == 0 {
+    let what = sim.random(5);
+    if what == 0 {
+        let topology = pipeline.topology();
+        let name = &topology.stages[sim.random(topology.stages.len() as u64) as usize].name;
+        let choices: Vec<_> = topology.pools.iter().map(|pool| Some(pool.name.clone())).chain([None]).collect();
+        let pool = choices[sim.random(choices.len() as u64) as usize].clone();
+        let moved = pipeline.set_stage(name, StagePatch { pool: Some(pool), ..StagePatch::default() });
+        if let Err(problems) = moved {
+            assert!(problems.iter().all(|problem| problem.reason.contains("mixes stages")), "{problems:?}");
+        }
+    } else if what < 3 {
         let pool = &pools[sim.random(pools.len() as u64) as usize];
         let workers = Some(1 + sim.random(4) as usize);
-        pipeline.set_pool(&pool.name, PoolPatch { workers }).unwrap();
+        pipeline.set_pool(&pool.name, PoolPatch { workers, ..PoolPatch::default() }).unwrap();
     } else {
         let stages = pipeline.topology().stages;
         let name = &stages[sim.random(stages.len() as u64) as usize].name;
@@ -305,6 +315,7 @@ fn change(sim: &mut Sim<Order>, pipeline: &Pipeline<Order>) {
             workers: Some(1 + sim.random(3) as usize),
             batch: Some(1 + sim.random(6) as usize),
             bound: Some(6 + sim.random(20) as usize),
+            window: Some(1 + sim.random(5) as usize),
             ..StagePatch::default()
         };
         pipeline.set_stage(name, patch).unwrap();

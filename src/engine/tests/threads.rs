@@ -46,11 +46,22 @@ fn modules() -> [(&'static str, std::sync::Arc<dyn Module<Ev>>); 5] {
 fn change_something(pipeline: &Pipeline<Ev>, random: &Random) {
     let topology = pipeline.topology();
     let pools = pipeline.pools();
-    let outcome = match random.below(2) {
+    let outcome = match random.below(4) {
         0 => {
             let pool = &pools[random.below(pools.len() as u64) as usize];
             let workers = Some(1 + random.below(4) as usize);
-            pipeline.set_pool(&pool.name, PoolPatch { workers }).map(|_| ())
+            pipeline.set_pool(&pool.name, PoolPatch { workers, ..PoolPatch::default() }).map(|_| ())
+        }
+        1 if !topology.pools.is_empty() => {
+            let pool = &topology.pools[random.below(topology.pools.len() as u64) as usize].name;
+            let spin = Some(Duration::from_micros(random.below(20)));
+            pipeline.set_pool(pool, PoolPatch { spin, helped: Some(random.below(4) > 0), workers: None }).map(|_| ())
+        }
+        2 => {
+            let stage = &topology.stages[random.below(5) as usize].name;
+            let all = topology.pools.iter().map(|pool| Some(pool.name.clone())).chain([None]).collect::<Vec<_>>();
+            let pool = all[random.below(all.len() as u64) as usize].clone();
+            pipeline.set_stage(stage, StagePatch { pool: Some(pool), ..StagePatch::default() }).map(|_| ())
         }
         _ => {
             let stage = &topology.stages[random.below(5) as usize].name;
@@ -116,7 +127,8 @@ fn stress(layout: &str, seed: u64, time: Duration) {
         came == went
     });
     let helped = rig.pipeline.pools().iter().any(|pool| pool.helped > 0);
-    assert_eq!(helped, layout != "own", "who helps works in shared pools only");
+    assert!(helped || layout != "shared", "nobody was helped");
+    assert!(!helped || layout != "own", "a pool of its own is helped");
     assert!(rig.pipeline.drain(Duration::from_secs(5)), "quiet when all has come out");
     assert!(came > 1000, "only {came} in {time:?}");
     assert_eq!(rig.log.refused.lock().unwrap().len(), 0);
@@ -272,9 +284,9 @@ fn a_resize_starts_and_ends_threads() {
     let rig = rig(chain("mix"), modules(), 10, Env::real());
     rig.pipeline.start().unwrap();
     let running = |name: &str| rig.pipeline.pools().into_iter().find(|pool| &*pool.name == name).unwrap().running;
-    rig.pipeline.set_pool("front", PoolPatch { workers: Some(5) }).unwrap();
+    rig.pipeline.set_pool("front", PoolPatch { workers: Some(5), ..PoolPatch::default() }).unwrap();
     assert_eq!(running("front"), 5);
-    rig.pipeline.set_pool("front", PoolPatch { workers: Some(1) }).unwrap();
+    rig.pipeline.set_pool("front", PoolPatch { workers: Some(1), ..PoolPatch::default() }).unwrap();
     until("four have left", || running("front") == 1);
     rig.pipeline.set_stage("five", StagePatch { workers: Some(3), ..StagePatch::default() }).unwrap();
     assert_eq!(running("five"), 3, "a pool of its own grows with its stage");

@@ -29,6 +29,8 @@ fn report() -> StageReport {
         policy: Policy::DropOldest,
         delay_target_ms: Some(5.0),
         delay_interval_ms: Some(100.0),
+        key_share: 0.5,
+        window: 16,
         depth: 3,
         held: 2,
         utilisation: 0.25,
@@ -72,7 +74,14 @@ impl Admin for Table {
     }
 
     fn pools(&self) -> Vec<PoolReport> {
-        vec![PoolReport { name: "common".into(), workers: 2, helped: 0, stages: vec!["route".into()] }]
+        vec![PoolReport {
+            name: "common".into(),
+            workers: 2,
+            spin_us: 5.0,
+            reactors: true,
+            helped: 0,
+            stages: vec!["route".into()],
+        }]
     }
 
     fn change_pool(&self, name: &str, patch: PoolPatch) -> Result<PoolReport, Refused> {
@@ -148,7 +157,7 @@ fn a_stage_is_shown_with_the_promised_names() {
     let server = server();
     let shown = json!({
         "name": "route", "module": "route", "pool": "common", "workers": 1, "batch": 64, "bound": 8192,
-        "policy": "drop-oldest", "delay_target_ms": 5, "delay_interval_ms": 100, "depth": 3, "held": 2,
+        "policy": "drop-oldest", "delay_target_ms": 5, "delay_interval_ms": 100, "key_share": 0.5, "window": 16, "depth": 3, "held": 2,
         "utilisation": 0.25, "blocked": {"share": 0.5, "by": "persist"}, "rate": 1234.5, "refused": 7,
         "wait_ns": {"p50": 1000, "p90": 2, "p99": 3, "p999": 4, "max": 5},
         "service_ns": {"p50": 2000, "p90": 2, "p99": 3, "p999": 4, "max": 5},
@@ -158,7 +167,8 @@ fn a_stage_is_shown_with_the_promised_names() {
     assert_eq!(server.json("GET", "/stages/route", ""), (200, shown.clone()));
     assert_eq!(server.json("GET", "/stages", ""), (200, json!([shown])));
     assert_eq!(server.json("GET", "/stages/rout", "").0, 404);
-    let pool = json!({"name": "common", "workers": 2, "helped": 0, "stages": ["route"]});
+    let pool =
+        json!({"name": "common", "workers": 2, "spin_us": 5.0, "reactors": true, "helped": 0, "stages": ["route"]});
     assert_eq!(server.json("GET", "/pools", ""), (200, json!([pool])));
     assert_eq!(server.json("GET", "/pools/common", ""), (200, pool));
 }
@@ -186,6 +196,10 @@ fn a_change_is_made_and_shown_or_refused_whole() {
         ("/stages/nobody", r#"{"workers":2}"#, 404),
         ("/pools/common", r#"{"batch":2}"#, 422),
         ("/pools/common", r#"{"workers":0}"#, 422),
+        ("/pools/common", r#"{"spin_us":-1}"#, 422),
+        ("/pools/common", r#"{"reactors":"yes"}"#, 422),
+        ("/stages/route", r#"{"pool":null}"#, 422),
+        ("/stages/route", r#"{"window":0}"#, 422),
         ("/pools/nobody", r#"{"workers":2}"#, 404),
     ] {
         let (got, error) = server.json("PATCH", path, body);

@@ -23,6 +23,10 @@ pub struct StageReport {
     pub delay_target_ms: Option<f64>,
     #[serde(serialize_with = "milliseconds")]
     pub delay_interval_ms: Option<f64>,
+    /// The share of `bound` that waiting events of one conversation may take up.
+    pub key_share: f64,
+    /// Events of one conversation that may overlap.
+    pub window: usize,
     /// Events waiting.
     pub depth: usize,
     /// Events that wait for the world (*later*).
@@ -67,9 +71,12 @@ pub enum Policy {
 }
 
 /// Changes to a stage; what is absent stays.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StagePatch {
+    /// The pool that serves it from now on; its own name for a pool of its own.
+    #[serde(default, deserialize_with = "given")]
+    pub pool: Option<String>,
     #[serde(default, deserialize_with = "given")]
     pub workers: Option<usize>,
     #[serde(default, deserialize_with = "given")]
@@ -82,6 +89,10 @@ pub struct StagePatch {
     pub delay_target_ms: Option<f64>,
     #[serde(default, deserialize_with = "given")]
     pub delay_interval_ms: Option<f64>,
+    #[serde(default, deserialize_with = "given")]
+    pub key_share: Option<f64>,
+    #[serde(default, deserialize_with = "given")]
+    pub window: Option<usize>,
 }
 
 impl StagePatch {
@@ -91,7 +102,8 @@ impl StagePatch {
         positive("batch", self.batch)?;
         positive("bound", self.bound)?;
         time("delay_target_ms", self.delay_target_ms)?;
-        time("delay_interval_ms", self.delay_interval_ms)
+        time("delay_interval_ms", self.delay_interval_ms)?;
+        positive("window", self.window)
     }
 }
 
@@ -100,22 +112,34 @@ impl StagePatch {
 pub struct PoolReport {
     pub name: String,
     pub workers: usize,
+    /// How long an idle thread looks for work before it sleeps, in microseconds; a stage's own pool does not.
+    pub spin_us: f64,
+    /// Whether reactors run its stages while its threads sleep; a stage's own pool is never helped.
+    pub reactors: bool,
     /// Batches that reactors ran for it since the start.
     pub helped: u64,
     /// The stages that it serves, in the order of the pipeline.
     pub stages: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PoolPatch {
     #[serde(default, deserialize_with = "given")]
     pub workers: Option<usize>,
+    #[serde(default, deserialize_with = "given")]
+    pub spin_us: Option<f64>,
+    #[serde(default, deserialize_with = "given")]
+    pub reactors: Option<bool>,
 }
 
 impl PoolPatch {
     pub(crate) fn check(&self) -> Result<(), String> {
-        positive("workers", self.workers)
+        positive("workers", self.workers)?;
+        match self.spin_us {
+            Some(us) if !(0.0..=10_000.0).contains(&us) => Err(format!("spin_us is {us}; it must be from 0 to 10000")),
+            _ => Ok(()),
+        }
     }
 }
 
