@@ -3,10 +3,10 @@
 mod common;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Output, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{PATIENCE, Server, patient, tidegate};
@@ -97,6 +97,38 @@ fn an_open_loop_offers_its_rate_and_logs_every_second() {
     assert!(log.starts_with("#[Histogram log format version 1.3]"), "{log}");
     for tag in ["Tag=ack,", "Tag=delivery,"] {
         assert!(log.lines().any(|line| line.starts_with(tag) && line.contains(",HISTFAAA")), "{log}");
+    }
+}
+
+#[test]
+fn what_was_due_while_everything_stood_still_is_counted() {
+    let server = server();
+    for run in ["pairs --pairs 5 --transient", "history --conversations 2 --fill 30"] {
+        let mut program = tidegate();
+        let address = server.tcp().to_string();
+        program.arg("bench").args(run.split_whitespace()).args(["--rate", "200", "--seconds", "3", "--warm", "0"]);
+        program.args(["--no-floor", "--json", "-", "--server", &address]);
+        program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = program.spawn().unwrap();
+        // It says something each second: the load is on its way, and ends while the generator stands still.
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        let word = if run.starts_with("pairs") { "acknowledged" } else { "pages read" };
+        said.find(|line| line.as_ref().unwrap().contains(word)).unwrap().unwrap();
+        let signal = |name: &str| {
+            let kill = std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+            assert!(kill.success());
+        };
+        signal("-STOP");
+        std::thread::sleep(Duration::from_secs(2));
+        signal("-CONT");
+        said.for_each(drop);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let series = if run.starts_with("pairs") { "acknowledgement" } else { "page" };
+        assert_eq!(json["latency_ms"][series]["count"], 600, "{json}");
+        let late = json["latency_ms"][series]["max"].as_f64().unwrap();
+        assert!(late > 1000.0, "the stall counts against what was due in it: {json}");
     }
 }
 

@@ -253,7 +253,9 @@ impl Day {
             let at = now();
             let over = at >= self.measured.end;
             let settled = self.asked.is_empty() && self.talks.iter().all(Traffic::settled);
-            if over && (settled || at > self.measured.end + TAIL) {
+            // What was due before the end happens after it too, where this program was held up.
+            let due = self.schedule.next().is_some();
+            if over && !due && (settled || at > self.measured.end + TAIL) {
                 return Ok(());
             }
             while let Some(intended) = self.schedule.due(at) {

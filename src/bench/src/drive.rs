@@ -12,8 +12,9 @@ use crate::{Failure, latency};
 
 /// Sends between two looks at what came.
 const BURST: usize = 256;
-/// After the end: this long without anything new, and what is missing is lost.
-const QUIET: u64 = 3 * SECOND;
+/// After the end: this long without anything new, and what is missing is lost. Where thousands of sockets are full, the
+/// system runs out of memory for them, drops segments, and repeats them only after seconds.
+const QUIET: u64 = 10 * SECOND;
 /// What a sender without any window may leave in its own buffer.
 const FLOOD_BACKLOG: usize = 64 << 10;
 
@@ -29,6 +30,16 @@ pub enum Pace {
     Flood,
     /// Answers, until all lines have what they shall have; that is the end, whatever the phases say.
     Fill(Fill),
+}
+
+impl Pace {
+    /// Whether the clock has nothing more to send.
+    fn is_over(&mut self) -> bool {
+        match self {
+            Pace::Open(schedule) => schedule.next().is_none(),
+            _ => true,
+        }
+    }
 }
 
 /// What the server's process and this one used while it was measured.
@@ -74,12 +85,13 @@ pub fn drive(
             looked = at;
             used.peak = used.peak.max(probe.and_then(Probe::resident).unwrap_or(0));
         }
-        if at >= end && (traffic.settled() || at >= moved + QUIET) {
+        if at >= end && pace.is_over() && (traffic.settled() || at >= moved + QUIET) {
             break;
         }
         let mut until = progress.next();
         match &mut pace {
-            _ if at >= end || at < warm_from => until = until.min(at + 10 * MILLI),
+            _ if at < warm_from => until = until.min(warm_from),
+            // What was due before the end is sent after it too, where the generator was held up: it counts.
             Pace::Open(schedule) => {
                 let mut burst = 0;
                 while burst < BURST
@@ -90,8 +102,10 @@ pub fn drive(
                     burst += 1;
                 }
                 traffic.answered.clear();
-                until = until.min(schedule.next().unwrap_or(end));
+                let idle = if at < end { end } else { at + 10 * MILLI };
+                until = until.min(schedule.next().unwrap_or(idle));
             }
+            _ if at >= end => until = until.min(at + 10 * MILLI),
             Pace::Outstanding(_) => {
                 let mut answered = std::mem::take(&mut traffic.answered);
                 answered.drain(..).for_each(|line| traffic.send(fleet, line, at, at));

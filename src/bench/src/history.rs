@@ -294,7 +294,9 @@ fn read(pages: &mut Pages, fleet: &mut Fleet, lasts: &Lasts, hlog: &mut Hlog) ->
             end = end.min(at);
         }
         let open: usize = asked.iter().map(Vec::len).sum();
-        if at >= end && (open == 0 || at > end + TAIL) {
+        // What was due before the end is asked after it too, where this program was held up.
+        let due = schedule.as_mut().is_some_and(|schedule| schedule.next().is_some());
+        if at >= end && !due && (open == 0 || at > end + TAIL) {
             found.unanswered = open;
             return Ok(found);
         }
@@ -307,7 +309,7 @@ fn read(pages: &mut Pages, fleet: &mut Fleet, lasts: &Lasts, hlog: &mut Hlog) ->
             }
         };
         let mut until = progress.next();
-        if at >= end {
+        if at >= end && !due {
             until = at + 10 * MILLI;
         } else if let Some(schedule) = &mut schedule {
             while let Some(intended) = schedule.due(at) {
