@@ -1,9 +1,10 @@
 //! `tidegate bench`: loads a running server over the real wire, checks what comes back, and states the result beside
 //! what the machine can do at all.
 //!
-//! One thread carries all clients: `fleet` owns the poll and the connections (`conn`, `wire`), `drive` sends what
-//! `schedule` says is due, `traffic` and `check` judge what is received, `floor` measures the machine, `report` says it
-//! all. Each scenario is a file. Knows the wire and nothing else of the server, but for `starts`, which starts it.
+//! One thread carries all clients (`stayers` are the one exception): `fleet` owns the poll and the connections (`conn`,
+//! `wire`), `drive` sends what `schedule` says is due, `traffic` and `check` judge what is received, `floor` measures the
+//! machine, `report` says it all. Each scenario is a file. Knows the wire and nothing else of the server, but for
+//! `starts`, which starts it.
 
 mod args;
 mod check;
@@ -36,6 +37,7 @@ mod rooms;
 mod schedule;
 mod setup;
 mod starts;
+mod stayers;
 mod tls;
 mod traffic;
 mod wire;

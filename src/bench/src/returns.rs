@@ -1,6 +1,6 @@
 //! All connections cut at once: how long until everybody is back, and what those feel who stayed.
 //!
-//! The first clients stay and talk in pairs, open loop; the others are cut, and come back with their tokens as SDKs do.
+//! Some clients stay and talk in pairs (`stayers.rs`); the others are cut, and come back with their tokens as SDKs do.
 
 use hdrhistogram::Histogram;
 
@@ -11,9 +11,9 @@ use crate::logins::LoginsArgs;
 use crate::probe::Probe;
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::schedule::{Schedule, Stretch};
+use crate::stayers::Stayers;
 use crate::traffic::{Phase, Traffic};
-use crate::{Failure, setup};
+use crate::{Failure, names, setup};
 
 /// How long the stayers are listened to before the cut, and after all are back.
 const AROUND: u64 = 3 * SECOND;
@@ -39,50 +39,34 @@ pub fn run(args: &LoginsArgs) -> Result<(), Failure> {
     report.setting("at_once", args.at_once);
     let floor = setup::login_floor(output, target)?;
     let probe = Probe::of(target);
-    let mut fleet = Fleet::new(target, stay + clients)?;
+    let hlog = Hlog::create(output.hlog.as_deref(), &["ack", "delivery"])?;
+    let prefix = names::fresh();
+    let mut staying = Fleet::named(target, stay, format!("{prefix}s"))?;
+    setup::log_in(&mut staying)?;
+    let cids = setup::pairs(&mut staying, stay / 2)?;
+    let mut fleet = Fleet::named(target, *clients, prefix)?;
     fleet.keep_tokens();
     setup::log_in(&mut fleet)?;
-    let pairs = stay / 2;
-    let cids = setup::pairs(&mut fleet, pairs)?;
-    let hlog = Hlog::create(output.hlog.as_deref(), &["ack", "delivery"])?;
-    let start = now();
-    let mut traffic = Traffic::new(fleet.clients(), SIZE, false, vec![Phase::new(start, start + AROUND)], hlog);
+
+    let mut traffic = Traffic::new(stay, SIZE, false, vec![Phase::new(now(), u64::MAX)], hlog);
     traffic.pairs(cids);
-    let length = AROUND * 2 + LONGEST + SECOND;
-    let schedule = Schedule::new(start, vec![Stretch { rate: args.stay_rate, length }]);
-    let mut storm =
-        Storm { fleet, traffic, schedule, next: 0, progress: Progress::start(), took: latency::histogram() };
-
-    storm.talk(|storm| now() >= storm.traffic.phases[0].until)?;
+    let stayers = Stayers::talk(staying, traffic, args.stay_rate);
+    let mut storm = Storm { fleet, progress: Progress::start(), took: latency::histogram() };
+    let begun = now();
+    storm.listen(|_| Ok(now() >= begun + AROUND))?;
     let before = probe.and_then(Probe::usage);
-    let (first, last) = ((stay / per) as usize, storm.fleet.connections());
     let cut = now();
-    storm.phase(cut);
-    (first..last).for_each(|seat| storm.fleet.cut(seat));
-    let at_once = args.at_once as usize;
-    let (mut begun, everybody) = (first, storm.fleet.clients());
-    storm.talk(|storm| {
-        // Those that are still on their way, in connections.
-        let back = (storm.fleet.inside.saturating_sub(stay) / per) as usize;
-        while begun < last && begun - first < back + at_once {
-            // It should have been back at once: the wait for its turn counts.
-            if storm.fleet.begin(begun, cut).is_err() {
-                return true;
-            }
-            begun += 1;
-        }
-        storm.fleet.inside == everybody || now() > cut + LONGEST
-    })?;
-    let back = now();
+    stayers.phase(cut);
+    let back = storm.cut_all(cut, args.at_once, per)?;
+    stayers.phase(back);
     let after = probe.and_then(Probe::usage);
-    let missing = everybody - storm.fleet.inside;
-    storm.phase(back);
-    storm.talk(|_| now() >= back + AROUND)?;
-    storm.schedule = Schedule::new(0, Vec::new());
-    let end = now();
-    storm.talk(|storm| storm.traffic.settled() || now() > end + AROUND)?;
+    storm.listen(|_| Ok(now() >= back + AROUND))?;
+    let (staying, mut traffic) = stayers.fall_silent()?;
 
-    let Storm { fleet, mut traffic, took, .. } = storm;
+    let Storm { mut fleet, took, .. } = storm;
+    fleet.closed += staying.closed;
+    fleet.why = staying.why.or(fleet.why);
+    let missing = clients - fleet.inside;
     traffic.judge();
     let seconds = (back - cut) as f64 / 1e9;
     report.figure("all back after", seconds, "s");
@@ -99,6 +83,7 @@ pub fn run(args: &LoginsArgs) -> Result<(), Failure> {
             *report.refused.entry(*code).or_default() += count;
         }
     }
+    report.latency("(generator's own lag)", Quantiles::of(&traffic.lag));
     if let Some(floor) = &floor {
         report.beside("log-ins", f64::from(*clients) / seconds, floor);
     }
@@ -119,43 +104,40 @@ pub fn run(args: &LoginsArgs) -> Result<(), Failure> {
 
 struct Storm {
     fleet: Fleet,
-    traffic: Traffic,
-    schedule: Schedule,
-    next: u32,
     progress: Progress,
     /// From the cut to each log-in.
     took: Histogram<u64>,
 }
 
 impl Storm {
-    /// Ends the current phase, and begins the next.
-    fn phase(&mut self, at: u64) {
-        if let Some(phase) = self.traffic.phases.last_mut() {
-            phase.until = at;
-        }
-        self.traffic.phases.push(Phase::new(at, u64::MAX));
+    /// Cuts everybody, lets them come back with so many connections on their way, and says when all were there.
+    fn cut_all(&mut self, cut: u64, at_once: u32, per_connection: u32) -> Result<u64, Failure> {
+        let last = self.fleet.connections();
+        (0..last).for_each(|seat| self.fleet.cut(seat));
+        let mut begun = 0;
+        self.listen(|fleet| {
+            let most = (fleet.inside / per_connection + at_once) as usize;
+            while begun < last.min(most) {
+                // It should have been back at once: the wait for its turn counts.
+                fleet.begin(begun, cut)?;
+                begun += 1;
+            }
+            Ok(fleet.inside == fleet.clients() || now() > cut + LONGEST)
+        })?;
+        Ok(now())
     }
 
-    /// The stayers talk until `over` says so.
-    fn talk(&mut self, mut over: impl FnMut(&mut Storm) -> bool) -> Result<(), Failure> {
-        while !over(self) {
-            let at = now();
-            while let Some(intended) = self.schedule.due(at) {
-                self.traffic.send(&mut self.fleet, self.next, intended, at);
-                self.next = (self.next + 1) % self.traffic.lines();
-            }
-            self.traffic.answered.clear();
-            let until = self.schedule.next().unwrap_or(u64::MAX).min(at + SECOND / 100);
-            let (traffic, took, number) = (&mut self.traffic, &mut self.took, self.fleet.numbers());
-            self.fleet.turn(until, |client, heard, at| match heard {
-                Heard::In { since } => took.saturating_record(at.saturating_sub(since)),
-                heard => {
-                    traffic.hear(client, &heard, |i| number.of(i), at);
+    /// Until `over` says so.
+    fn listen(&mut self, mut over: impl FnMut(&mut Fleet) -> Result<bool, Failure>) -> Result<(), Failure> {
+        while !over(&mut self.fleet)? {
+            let took = &mut self.took;
+            self.fleet.turn(now() + SECOND / 100, |_, heard, at| {
+                if let Heard::In { since } = heard {
+                    took.saturating_record(at.saturating_sub(since));
                 }
             })?;
-            let (inside, all, delivered) = (self.fleet.inside, self.fleet.clients(), self.traffic.delivered);
-            self.progress.tick(now(), || format!("{inside} of {all} are in, {delivered} messages of those who stayed"));
-            self.traffic.hlog.tick(now());
+            let (inside, all) = (self.fleet.inside, self.fleet.clients());
+            self.progress.tick(now(), || format!("{inside} of {all} are in"));
         }
         Ok(())
     }
