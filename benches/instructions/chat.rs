@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use prost::Message as _;
 use tidegate_domain::conversation::Kind;
-use tidegate_domain::directory::LocalDirectory;
-use tidegate_domain::ids::{ConnId, ConvId, Millis};
+use tidegate_domain::directory::{LocalDirectory, SessionEntry};
+use tidegate_domain::ids::{ClientId, ConnId, ConvId, Millis};
 use tidegate_engine::{Pipeline, Sim, Sink};
 use tidegate_protocol::wire::{CommandType, ConvCommand, DirectCommand, GenericCommand, OpType, SessionCommand};
 use tidegate_stages::catalogue::modules;
@@ -27,6 +27,8 @@ const PAIRS: u32 = 50;
 /// Messages of one sender that are under way at once.
 const OUTSTANDING: u32 = 8;
 const BODY: usize = 120;
+/// Clients that say nothing, unless `IDLE` says how many.
+const IDLE: u32 = 100_000;
 
 pub fn durable(rounds: u64) -> u64 {
     // An acknowledgement and a delivery.
@@ -35,6 +37,13 @@ pub fn durable(rounds: u64) -> u64 {
 
 pub fn transient(rounds: u64) -> u64 {
     Chat::of_pairs().talk(rounds, true, 2)
+}
+
+/// The same messages where many others are logged in and say nothing, most of them on the connections that talk.
+pub fn crowded(rounds: u64) -> u64 {
+    let chat = Chat::of_pairs();
+    chat.idle(std::env::var("IDLE").map_or(IDLE, |idle| idle.parse().expect("IDLE is a number")));
+    chat.talk(rounds, false, 2)
 }
 
 pub fn room(rounds: u64) -> u64 {
@@ -88,6 +97,7 @@ struct Chat {
     pipeline: Pipeline<Event>,
     net: Arc<Counting>,
     store: Arc<ModelStore>,
+    world: Arc<World>,
     /// Who sends, and where to.
     senders: Vec<(ConnId, String, ConvId)>,
 }
@@ -132,7 +142,7 @@ impl Chat {
         let watch = Arc::new(Watch(world.clone()));
         let pipeline = Pipeline::build(given::topology(), modules(&world), sinks, watch, &["decode"], env)
             .unwrap_or_else(|problems| panic!("{problems:?}"));
-        Chat { sim, pipeline, net, store, senders: Vec::new() }
+        Chat { sim, pipeline, net, store, world, senders: Vec::new() }
     }
 
     fn of_pairs() -> Chat {
@@ -184,6 +194,19 @@ impl Chat {
         self.say(conn, peer, open);
     }
 
+    /// So many more clients on the connections of those who talk, put where their log-ins would have put them.
+    fn idle(&self, clients: u32) {
+        for client in 0..clients {
+            let (conn, name) = (conn(client % (2 * PAIRS)), ClientId::from(format!("idle{client}")));
+            let opened = self.world.connections.with(conn, |connection| connection.sessions.open(&name).0);
+            assert_eq!(opened, Some(true), "a connection that talks");
+            let token = u128::from(client).to_be_bytes();
+            let entry = SessionEntry { conn, tag: None, device: None, token };
+            self.world.directory.change(given::APP, &name, |sessions| sessions.push(entry));
+        }
+        assert_eq!(self.world.directory.count(), (clients + 2 * PAIRS) as usize);
+    }
+
     /// Until everything that came has been worked off.
     fn settle(&mut self) {
         while !self.pipeline.quiet() {
@@ -192,7 +215,7 @@ impl Chat {
     }
 
     /// `rounds` times, each sender has its messages outstanding and waits for them. Gives how many a round are.
-    fn talk(&mut self, rounds: u64, transient: bool, frames: u64) -> u64 {
+    fn talk(mut self, rounds: u64, transient: bool, frames: u64) -> u64 {
         let commands: Vec<(ConnId, Bytes)> = self.senders.iter().map(|sender| message(sender, transient)).collect();
         let each = commands.len() as u64 * u64::from(OUTSTANDING);
         self.net.frames.store(0, Relaxed);

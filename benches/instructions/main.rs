@@ -29,9 +29,10 @@ struct Scenario {
     run: fn(rounds: u64) -> u64,
 }
 
-const SCENARIOS: [Scenario; 5] = [
+const SCENARIOS: [Scenario; 6] = [
     Scenario { name: "durable", what: "a 1:1 message, committed to the store in memory", run: chat::durable },
     Scenario { name: "transient", what: "a transient 1:1 message", run: chat::transient },
+    Scenario { name: "crowded", what: "durable, among 100,000 idle clients", run: chat::crowded },
     Scenario { name: "room", what: "a message to a chat room, up to the reactor's mailbox", run: chat::room },
     Scenario { name: "delivery", what: "a delivery to one of a room's sockets, in the reactor", run: delivery::run },
     Scenario { name: "hop", what: "an event through one stage that does nothing", run: hop::run },
