@@ -191,6 +191,7 @@ fn net_families(stats: &Stats) -> Vec<Family> {
         number("sent_bytes", "Bytes written to sockets", Kind::Counter, stats.bytes_out),
         number("received_frames", "Commands handed to the pipeline", Kind::Counter, stats.frames_in),
         number("sent_frames", "Replies and notices written", Kind::Counter, stats.frames_out),
+        number("waiting_logins", "Log-ins that wait for their turn", Kind::Gauge, stats.waiting),
         number("mailbox_depth", "Mail waiting for the reactors", Kind::Gauge, stats.mailbox_depth),
         number(
             "dropped_notices",

@@ -16,7 +16,7 @@ use tidegate_http as http;
 use tidegate_net as net;
 use tidegate_protocol::wire::{CommandType, OpType};
 use tidegate_protocol::{FailureForm, Head};
-use tidegate_stages::event::{Arrival, Arrived, Event, Origin};
+use tidegate_stages::event::{Arrival, Arrived, Event, Held, Origin};
 use tidegate_stages::mail::{Class, Deliver, Lift, Mail, Recipient};
 use tidegate_stages::shared::World;
 use tidegate_stages::shared::traces::Step;
@@ -40,10 +40,13 @@ impl net::Door for Entrance {
         self.door.offer_always(Event::Arrived(Arrived { conn, what: Arrival::Opened(origin) }));
     }
 
-    fn frame(&self, conn: ConnId, frame: net::Frame) -> Result<(), net::Refusal> {
+    fn frame(&self, conn: ConnId, frame: net::Frame) -> Result<(), net::NotTaken> {
         // Shared bytes: what is refused is still needed to say so.
         let bytes = frame.bytes.clone();
         let head = tidegate_protocol::peek(&bytes);
+        if is_log_in(&head) && frame.turn.is_none() {
+            return Err(net::NotTaken::Later(frame));
+        }
         let class = class_of(&head);
         if !self.door.admit(class, who(conn, &head)) {
             return Err(self.refusal(conn, &head));
@@ -52,7 +55,7 @@ impl net::Door for Entrance {
         let what = Arrival::Frame {
             bytes: frame.bytes,
             received_ns: frame.received_ns,
-            held: Some(Box::new(frame.credit)),
+            held: Some(Box::new((frame.credit, frame.turn))),
             journey: if is_message { self.world.journeys.begin() } else { None },
         };
         let event = Event::Arrived(Arrived { conn, what });
@@ -64,8 +67,9 @@ impl net::Door for Entrance {
         self.door.offer_at(event, frame.received_ns).map_err(|_| self.refusal(conn, &head))
     }
 
-    fn closed(&self, conn: ConnId, why: net::Closed) {
-        self.door.offer_always(Event::Arrived(Arrived { conn, what: Arrival::Closed { code: why.code } }));
+    fn closed(&self, conn: ConnId, why: net::Closed, turn: Option<net::Turn>) {
+        let held: Held = turn.map(|turn| Box::new(turn) as _);
+        self.door.offer_always(Event::Arrived(Arrived { conn, what: Arrival::Closed { code: why.code, held } }));
     }
 
     fn lend(&self, reactor: u8) {
@@ -81,7 +85,7 @@ impl Entrance {
         Entrance { world, door: door.for_helpers(), helpers }
     }
 
-    fn refusal(&self, conn: ConnId, head: &Head<'_>) -> net::Refusal {
+    fn refusal(&self, conn: ConnId, head: &Head<'_>) -> net::NotTaken {
         let now = self.world.now();
         self.world.traces.note(|| {
             let step = Step::new(now, "refused", "door").conn(conn).code(Code::Overloaded.number());
@@ -90,12 +94,17 @@ impl Entrance {
         let failure = Failure::because(Code::Overloaded, "the server is too busy: send again later");
         let answer = FailureForm::of_head(head).answer(failure, MessageId::new(now, 0, 0), now);
         let reply = answer.map(|answer| tidegate_protocol::answer(head.i, head.peer, now, &answer));
-        net::Refusal { reply, close: None }
+        net::NotTaken::Refused(net::Refusal { reply, close: None })
     }
 }
 
 /// The class of what frees resources.
 const FREES: u8 = 0;
+
+/// Of these only a few come in at a time: a fleet that comes back must not stand before everybody else's messages.
+fn is_log_in(head: &Head<'_>) -> bool {
+    head.cmd == Some(CommandType::Session as i32) && head.op == Some(OpType::Open as i32)
+}
 
 /// Who goes first when there is too much: 3 is refused first, 0 last (design.md, promise 5).
 fn class_of(head: &Head<'_>) -> u8 {

@@ -68,6 +68,7 @@ pub enum Arrival {
     /// Nothing comes after it. `code`: the WebSocket's close code, 1006 where the socket just went away.
     Closed {
         code: u16,
+        held: Held,
     },
 }
 
@@ -99,6 +100,7 @@ pub enum Saying {
     },
     Closed {
         code: u16,
+        held: Held,
     },
     /// A session whose gate is shut: now it may be found.
     Entering(Box<Entrance>),

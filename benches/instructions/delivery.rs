@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tidegate_domain::ids::ConnId;
-use tidegate_net::{Class, Closed, ConnMeta, Door, Frame, Mail, Options, Refusal};
+use tidegate_net::{Class, Closed, ConnMeta, Door, Frame, Mail, NotTaken, Options, Turn};
 
 const MEMBERS: usize = 100;
 /// Messages to the group that are sent on together: as many as behind a room with a window of 8.
@@ -22,10 +22,10 @@ impl Door for Opened {
     fn opened(&self, conn: ConnId, _: ConnMeta) {
         let _ = self.0.lock().expect("nobody panics").send(conn);
     }
-    fn frame(&self, _: ConnId, _: Frame) -> Result<(), Refusal> {
+    fn frame(&self, _: ConnId, _: Frame) -> Result<(), NotTaken> {
         Ok(())
     }
-    fn closed(&self, _: ConnId, _: Closed) {}
+    fn closed(&self, _: ConnId, _: Closed, _: Option<Turn>) {}
 }
 
 /// Gives the deliveries of one round.

@@ -74,7 +74,10 @@ impl Stage<Event> for Worker {
             let Asked { conn, what } = *asked;
             match what {
                 Saying::Opened(origin) => self.0.connections.opened(conn, origin),
-                Saying::Closed { code } => self.closed(conn, code, batch),
+                Saying::Closed { code, held } => {
+                    self.closed(conn, code, batch);
+                    drop(held);
+                }
                 Saying::Wills { app, wills } => self.send_wills(conn, app, wills, batch),
                 Saying::Entering(entering) => self.enter(*entering, batch),
                 Saying::Request { request, received_ns, held, journey } => {

@@ -24,13 +24,18 @@ use crate::shared::traces::Step;
 const MOST_REMEMBERED: usize = 2;
 
 impl Worker {
-    pub(super) fn open(&self, incoming: Incoming, batch: &mut Batch<'_, Event>) {
+    pub(super) fn open(&self, mut incoming: Incoming, batch: &mut Batch<'_, Event>) {
+        // Until it knows what it missed, it is not done: the next one's turn comes then.
+        let held = incoming.held.take();
         let Command::Open(open) = &incoming.request.command else { return };
         let conn = incoming.conn;
         let now = self.0.now();
         let admitted = self.admit(&incoming, open, now, batch);
         match admitted {
-            Ok(entering) => self.begin(entering, batch),
+            Ok(mut entering) => {
+                entering.ask.held = held;
+                self.begin(entering, batch);
+            }
             Err(failure) => {
                 self.0.traces.note(|| {
                     let step = Step::new(now, "refused", "authenticate").conn(conn).code(failure.code.number());

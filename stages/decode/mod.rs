@@ -65,7 +65,7 @@ impl Worker {
     fn take(&self, Arrived { conn, what }: Arrived, batch: &mut Batch<'_, Event>) {
         let what = match what {
             Arrival::Opened(origin) => Saying::Opened(origin),
-            Arrival::Closed { code } => Saying::Closed { code },
+            Arrival::Closed { code, held } => Saying::Closed { code, held },
             Arrival::Frame { bytes, received_ns, held, journey } => match tidegate_protocol::decode(bytes.clone()) {
                 Ok(request) if request.command == Command::Echo => {
                     let frame =

@@ -25,6 +25,7 @@ use crate::net::Shared;
 use crate::outbox::{Framing, Kind, Outbox, Parts};
 use crate::stats::add;
 use crate::tls::Tls;
+use crate::turnstile::{Turn, Turnstile};
 
 /// The reactor's coarse time.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
@@ -63,6 +64,9 @@ pub(crate) struct Context {
     pub(crate) dirty: Vec<ConnId>,
     /// Connections to read on in the next turn.
     pub(crate) again: Vec<ConnId>,
+    pub(crate) turnstile: Turnstile,
+    /// The turn of the connection that is being read to its end.
+    pub(crate) parting: Option<Turn>,
     /// When to look at a connection's deadline.
     pub(crate) timers: Vec<(u32, ConnId)>,
     /// When to let go of what a connection holds back.
@@ -120,7 +124,8 @@ pub(crate) struct Conn {
     /// An open session, for a `goaway` to name.
     pub(crate) session: Option<ClientId>,
     /// Which groups its sessions are in; a connection may carry tens of thousands.
-    pub(crate) groups: BTreeSet<(ClientId, u64)>,
+    #[expect(clippy::box_collection, reason = "most connections have none")]
+    pub(crate) groups: Option<Box<BTreeSet<(ClientId, u64)>>>,
     /// When something was last read; of HTTP, or written.
     pub(crate) heard: u32,
     /// When its present state began: accepted, opened or closing.
@@ -140,8 +145,14 @@ pub(crate) struct Conn {
     pub(crate) dirty: bool,
     /// The socket takes no more until it says so.
     pub(crate) blocked: bool,
+    /// The other side has ended its stream, or it broke: it is read to its end.
+    pub(crate) ended: bool,
+    /// It waits to be read, behind those who are logged in.
+    pub(crate) behind: bool,
     /// Not read because its replies wait.
     pub(crate) stalled: bool,
+    /// Not read because a command of its waits for its turn.
+    pub(crate) waits: bool,
     half_closed: bool,
 }
 
@@ -157,7 +168,7 @@ impl Conn {
             outbox: None,
             share: None,
             session: None,
-            groups: BTreeSet::new(),
+            groups: None,
             heard: cx.tick,
             since: cx.tick,
             opened: false,
@@ -169,9 +180,16 @@ impl Conn {
             dead: false,
             dirty: false,
             blocked: false,
+            ended: false,
+            behind: false,
             stalled: false,
+            waits: false,
             half_closed: false,
         }
+    }
+
+    pub(crate) fn is_http(&self) -> bool {
+        matches!(self.speaks, Speaks::Http(_))
     }
 
     /// Takes notices and orders: open, and not on its way out.
@@ -295,10 +313,10 @@ impl Conn {
         self.dead = true;
     }
 
-    pub(crate) fn tell_closed(&mut self, code: u16, clean: bool, cx: &Context) {
+    pub(crate) fn tell_closed(&mut self, code: u16, clean: bool, cx: &mut Context) {
         if std::mem::take(&mut self.opened) {
             cx.post.counters.closed(code);
-            cx.shared.door.closed(self.id, Closed { code, clean });
+            cx.shared.door.closed(self.id, Closed { code, clean }, cx.parting.take());
         }
     }
 
@@ -349,7 +367,7 @@ impl Conn {
     }
 
     fn is_paused(&self) -> bool {
-        self.share.as_ref().is_some_and(|share| share.is_paused())
+        self.waits || self.share.as_ref().is_some_and(|share| share.is_paused())
     }
 
     /// Closes it if it is overdue; otherwise sets the next look.
@@ -401,6 +419,6 @@ mod tests {
     /// A million clients are carried by tens of thousands of these.
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Conn>() <= 144, "{}", size_of::<Conn>());
+        assert!(size_of::<Conn>() <= 136, "{}", size_of::<Conn>());
     }
 }

@@ -9,15 +9,17 @@ use tidegate_domain::ids::ConnId;
 use tidegate_protocol::frame::Subprotocol;
 
 use crate::credit::Credit;
+use crate::turnstile::Turn;
 
 /// The pipeline's entrance, called from reactor threads: every method returns at once and never waits.
 pub trait Door: Send + Sync {
     /// A connection may send commands from now on.
     fn opened(&self, conn: ConnId, meta: ConnMeta);
-    /// One whole command. On `Err` net itself writes the refusal and closes if it says so.
-    fn frame(&self, conn: ConnId, frame: Frame) -> Result<(), Refusal>;
-    /// Exactly once after `opened`; no frame of this connection comes after it.
-    fn closed(&self, conn: ConnId, why: Closed);
+    /// One whole command, taken or not.
+    fn frame(&self, conn: ConnId, frame: Frame) -> Result<(), NotTaken>;
+    /// Exactly once after `opened`; no frame of this connection comes after it. Of connections that their clients ended,
+    /// only a few come at a time: keep the turn until the news has been taken in.
+    fn closed(&self, conn: ConnId, why: Closed, turn: Option<Turn>);
     /// Called by each reactor (they count from 0) soon after it handed something over, and before it waits: it can spare
     /// some 100 us now, for what else would need another thread woken.
     fn lend(&self, _reactor: u8) {}
@@ -51,6 +53,18 @@ pub struct Frame {
     pub received_ns: u64,
     /// Keep it until the command has been answered.
     pub credit: Credit,
+    /// Given to commands that came back as [`NotTaken::Later`]. Keep it until the next one may come.
+    pub turn: Option<Turn>,
+}
+
+/// Why the door did not take a command.
+#[derive(Debug)]
+pub enum NotTaken {
+    /// Net itself writes the refusal, and closes if it says so.
+    Refused(Refusal),
+    /// It is of a kind of which only a few come in at a time: it comes again with its turn. Until then its connection is
+    /// not read. A frame that has its turn must not be given back.
+    Later(Frame),
 }
 
 /// What to tell a client whose command the pipeline did not take.

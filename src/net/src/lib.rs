@@ -5,7 +5,7 @@
 //! and groups under opaque numbers; must not know conversations, sessions' rules or what a command says.
 //!
 //! Where to read: `net` starts and stops it all, `reactor` is one thread's loop, `conn` is one connection's life,
-//! `outbox` what waits to be written, `mailbox` and `credit` the two bounds towards the pipeline.
+//! `outbox` what waits to be written, `mailbox`, `credit` and `turnstile` the bounds towards the pipeline.
 
 mod accept;
 mod conn;
@@ -30,10 +30,11 @@ mod stats;
 mod sync;
 mod table;
 mod tls;
+mod turnstile;
 mod wheel;
 
 pub use credit::Credit;
-pub use door::{Closed, ConnMeta, Door, Frame, Refusal, Transport};
+pub use door::{Closed, ConnMeta, Door, Frame, NotTaken, Refusal, Transport};
 pub use http_handoff::{HttpDoor, HttpGone, HttpSender, HttpStream};
 pub use mail::{Class, GoAway, Mail, Recipient};
 pub use mailbox::Mailbox;
@@ -41,6 +42,7 @@ pub use net::{Listeners, LocalAddrs, Net, start};
 pub use options::{Cidr, Options};
 pub use stats::Stats;
 pub use tidegate_protocol::frame::Subprotocol;
+pub use turnstile::Turn;
 
 use std::time::Duration;
 

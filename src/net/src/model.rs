@@ -5,15 +5,19 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use shuttle::sync::{Condvar, Mutex, mpsc};
 use shuttle::{check_pct, check_random, thread};
 use tidegate_domain::ids::ConnId;
 
 use crate::credit::{Credit, Share};
+use crate::door::Frame;
 use crate::mail::Mail;
 use crate::mailbox::{Mailbox, Post, Room};
 use crate::sync::lock;
+use crate::turnstile::Turnstile;
 
 const SCHEDULES: usize = 5_000;
 
@@ -84,6 +88,43 @@ fn a_paused_connection_is_always_asked_to_go_on() {
             finisher.join().unwrap();
         }
         assert!(share.has_some());
+    });
+}
+
+#[test]
+fn who_waits_for_a_turn_is_always_let_in() {
+    explore(|| {
+        let bell = Arc::new(Bell::default());
+        let post = bell.post(1, &Arc::new(Room::default()));
+        let mut turnstile = Turnstile::new(1, Duration::from_secs(1 << 30), post.clone());
+        let (give, take) = mpsc::channel::<Frame>();
+        let finisher = thread::spawn(move || while take.recv().is_ok() {});
+        let frame = || Frame { bytes: Bytes::new(), received_ns: 0, credit: Credit::none(), turn: None };
+        let mut inside = 0;
+        for _ in 0..3 {
+            match turnstile.enter() {
+                Some(turn) => {
+                    give.send(Frame { turn: Some(turn), ..frame() }).unwrap();
+                    inside += 1;
+                }
+                None => turnstile.wait(ConnId::new(0, 0, 1, 1), frame()),
+            }
+        }
+        loop {
+            while let Some((_, frame)) = turnstile.next(0) {
+                give.send(frame).unwrap();
+                inside += 1;
+            }
+            if inside == 3 {
+                break;
+            }
+            if post.may_sleep() && !turnstile.has_next() {
+                bell.wait();
+            }
+            post.awake();
+        }
+        drop(give);
+        finisher.join().unwrap();
     });
 }
 

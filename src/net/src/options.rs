@@ -25,6 +25,11 @@ pub struct Options {
     pub credits: u32,
     /// The same in bytes. One command always fits.
     pub credit_bytes: usize,
+    /// Commands with a [`Turn`](crate::Turn) that are inside at once, for each reactor: as many as keep every stage busy, and
+    /// delay nobody.
+    pub turns: usize,
+    /// The longest that a command waits for its turn. SDKs give a log-in up after ten seconds or later.
+    pub turn_patience: Duration,
     /// The longest command, in bytes of protobuf.
     pub max_frame: usize,
     /// Spoken beside plain on both ports, told apart by the first bytes.
@@ -59,6 +64,8 @@ impl Default for Options {
             outbox: 256 << 10,
             credits: 64,
             credit_bytes: 256 << 10,
+            turns: 64,
+            turn_patience: Duration::from_secs(5),
             max_frame: 64 << 10,
             tls: None,
             plain: true,

@@ -2,7 +2,7 @@
 //!
 //! A turn: wait; read what came; take mail; go on with broadcasts; let go of what was held back; look at deadlines;
 //! then write to every connection that has something, once. Each step has a budget, what is left is the next turn's,
-//! which then does not wait.
+//! which then does not wait. Those who are logged in come before those who are not yet, or no more.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -14,12 +14,14 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use tidegate_domain::ids::{ClientId, ConnId};
 
 use crate::accept::Acceptor;
 use crate::conn::{Conn, Context, Port, Speaks, TICK};
+use crate::door::Frame;
 use crate::gate::{Gates, Held, Passage};
 use crate::groups::{Broadcast, Groups};
 use crate::mail::{Class, Mail, Recipient};
@@ -28,6 +30,7 @@ use crate::net::{Shared, phase};
 use crate::outbox::{Kind, Parts};
 use crate::stats::add;
 use crate::table::{Notice, Table};
+use crate::turnstile::Turnstile;
 use crate::wheel::Wheel;
 use crate::{AFTER_REPLY, SLOW_READER};
 
@@ -37,6 +40,8 @@ const TCP: Token = Token(2);
 
 /// What one socket read may bring.
 const READ_BUFFER: usize = 64 << 10;
+/// What reading from guests may take of one turn, in nanoseconds: a TLS handshake takes a fifth of it.
+const GUESTS_NS: u64 = 1_000_000;
 /// Notices queued, and connections to write to, in one turn; a write costs about ten times a notice.
 const NOTICES: usize = 4096;
 const WRITES: usize = 512;
@@ -49,6 +54,10 @@ pub(crate) struct Reactor {
     groups: Groups,
     gates: Gates,
     wheel: Wheel<ConnId>,
+    /// Readable connections on which nobody is logged in, and those whose other side has ended. When thousands are cut at
+    /// once and come back, those that stayed must not wait for all of them.
+    guests: VecDeque<ConnId>,
+    ended: VecDeque<ConnId>,
     /// Mail that was taken over and not worked on yet.
     inbox: VecDeque<Mail>,
     /// How much of the first delivery in the inbox is done.
@@ -82,10 +91,14 @@ impl Reactor {
             groups: Groups::new(),
             gates: Gates::default(),
             wheel: Wheel::new(0),
+            guests: VecDeque::new(),
+            ended: VecDeque::new(),
             inbox: VecDeque::new(),
             delivered: 0,
             start_ns,
             cx: Context {
+                parting: None,
+                turnstile: Turnstile::new(shared.options.turns, shared.options.turn_patience, post.clone()),
                 shared,
                 post,
                 now_ns: start_ns,
@@ -123,24 +136,14 @@ impl Reactor {
                     token @ (HTTP | TCP) => {
                         self.acceptors.iter_mut().filter(|a| a.token == token).for_each(|a| a.ready = true);
                     }
-                    token => {
-                        let Some(conn) = self.table.by_token(token) else { continue };
-                        if event.is_writable() && mem::take(&mut conn.blocked) {
-                            conn.touch(&mut self.cx);
-                        }
-                        if event.is_readable() || event.is_read_closed() || event.is_error() {
-                            let thorough = event.is_read_closed() || event.is_error();
-                            read(conn, thorough, &mut self.cx);
-                        }
-                        if conn.dead {
-                            let id = conn.id;
-                            self.bury(id);
-                        }
-                    }
+                    _ => self.look_at(event),
                 }
             }
             self.accept();
             self.attend();
+            self.read_guests();
+            self.part();
+            self.take_turns();
             self.lend();
             self.mail();
             self.walk();
@@ -161,20 +164,50 @@ impl Reactor {
         }
     }
 
+    /// Something happened at a connection's socket.
+    fn look_at(&mut self, event: &Event) {
+        let Some(conn) = self.table.by_token(event.token()) else { return };
+        if event.is_writable() && mem::take(&mut conn.blocked) {
+            conn.touch(&mut self.cx);
+        }
+        conn.ended |= event.is_read_closed() || event.is_error();
+        let queue = match conn.ended {
+            _ if conn.is_http() => None,
+            true => Some(&mut self.ended),
+            false if conn.is_guest() => Some(&mut self.guests),
+            false => None,
+        };
+        match queue {
+            _ if !event.is_readable() && !conn.ended => {}
+            None => read(conn, conn.ended, &mut self.cx),
+            Some(_) if conn.behind => {}
+            Some(queue) => {
+                conn.behind = true;
+                queue.push_back(conn.id);
+            }
+        }
+        if conn.dead {
+            let id = conn.id;
+            self.bury(id);
+        }
+    }
+
     /// How long the next turn may wait: not at all while there is work.
     fn timeout(&mut self) -> Option<Duration> {
         let busy = !self.inbox.is_empty()
+            || !self.guests.is_empty()
             || !self.cx.again.is_empty()
             || !self.cx.dirty.is_empty()
             || self.groups.is_busy()
             || self.acceptors.iter().any(|acceptor| acceptor.ready);
-        if busy || !self.cx.post.may_sleep() {
+        if busy || !self.cx.post.may_sleep() || self.cx.turnstile.has_next() {
             return Some(Duration::ZERO);
         }
         let hold = self.cx.holds.peek().map(|Reverse((until, _))| *until);
         let wheel = self.wheel.next().map(|tick| self.start_ns + tick * TICK.as_nanos() as u64);
         let accept = self.acceptors.iter().filter_map(|acceptor| acceptor.retry_at).min();
-        let next = [hold, wheel, accept, self.gates.next()].into_iter().flatten().min()?;
+        let turn = self.cx.turnstile.deadline();
+        let next = [hold, wheel, accept, turn, self.gates.next()].into_iter().flatten().min()?;
         let now = (self.cx.shared.options.clock)();
         Some(Duration::from_nanos(next.saturating_sub(now)))
     }
@@ -241,6 +274,63 @@ impl Reactor {
                 conn.heard = self.cx.tick;
             }
             read(conn, true, &mut self.cx);
+            if conn.dead {
+                self.bury(id);
+            }
+        }
+    }
+
+    /// Reads ended connections to their end, as many as may be on their way through the pipeline.
+    fn part(&mut self) {
+        while !self.ended.is_empty() {
+            let Some(turn) = self.cx.turnstile.leave() else { return };
+            let Some(id) = self.ended.pop_front() else { return };
+            let Some(conn) = self.table.get(id) else { continue };
+            conn.behind = false;
+            self.cx.parting = Some(turn);
+            read(conn, true, &mut self.cx);
+            if conn.dead {
+                self.bury(id);
+            }
+            self.cx.parting = None;
+        }
+        self.cx.turnstile.all_left();
+    }
+
+    /// Some of the guests, the first who came first.
+    fn read_guests(&mut self) {
+        let end_ns = (self.cx.shared.options.clock)() + GUESTS_NS;
+        while let Some(id) = self.guests.pop_front() {
+            let Some(conn) = self.table.get(id) else { continue };
+            if conn.ended {
+                self.ended.push_back(id);
+                continue;
+            }
+            conn.behind = false;
+            read(conn, false, &mut self.cx);
+            if conn.dead {
+                self.bury(id);
+            }
+            if (self.cx.shared.options.clock)() > end_ns {
+                return;
+            }
+        }
+    }
+
+    /// Commands that waited for their turn, and then what stands behind them on their connections.
+    fn take_turns(&mut self) {
+        while let Some((id, frame)) = self.cx.turnstile.next(self.cx.now_ns) {
+            let Some(conn) = self.table.get(id) else { continue };
+            conn.waits = false;
+            // Until now it was not read, which was not its silence.
+            conn.heard = self.cx.tick;
+            guard(conn, &mut self.cx, |conn, cx| {
+                if conn.is_open() && cx.phase == phase::SERVING {
+                    // It waited here, not in the pipeline.
+                    conn.hand_over(Frame { received_ns: cx.now_ns, ..frame }, cx);
+                }
+                conn.readable(true, cx);
+            });
             if conn.dead {
                 self.bury(id);
             }
@@ -435,7 +525,7 @@ impl Reactor {
 
     fn bury(&mut self, id: ConnId) {
         if let Some(mut conn) = self.table.bury(id, &mut self.groups) {
-            conn.tell_closed(1006, false, &self.cx);
+            conn.tell_closed(1006, false, &mut self.cx);
             forget(&self.poll, &mut conn, &self.cx);
         }
     }
@@ -452,12 +542,16 @@ impl Reactor {
     }
 }
 
-/// Reads from a connection. A panic there (a parser's, the door's) costs that connection and no other.
 fn read(conn: &mut Conn, thorough: bool, cx: &mut Context) {
+    guard(conn, cx, |conn, cx| conn.readable(thorough, cx));
+}
+
+/// A panic in what came from a connection (a parser's, the door's) costs that connection and no other.
+fn guard(conn: &mut Conn, cx: &mut Context, read: impl FnOnce(&mut Conn, &mut Context)) {
     let id = conn.id;
     // What a panic may leave half done is the connection, which is dropped, and the buffers, which are made anew.
-    let read = panic::catch_unwind(AssertUnwindSafe(|| conn.readable(thorough, cx)));
-    if read.is_err() {
+    let done = panic::catch_unwind(AssertUnwindSafe(|| read(&mut *conn, &mut *cx)));
+    if done.is_err() {
         log::error!("{id}: reading from it panicked; it is closed");
         cx.raw = vec![0; READ_BUFFER];
         conn.broken(cx);

@@ -13,7 +13,7 @@ use tidegate_protocol::frame::{base64, keep};
 
 use crate::conn::{Conn, Context, GUEST_CREDITS, GUEST_KEPT, GUEST_READ, HTTP_KEPT, HTTP_READ, Http, Port, Speaks};
 use crate::credit::Share;
-use crate::door::{ConnMeta, Frame, Refusal, Transport};
+use crate::door::{ConnMeta, Frame, NotTaken, Refusal, Transport};
 use crate::http_handoff::{Chunk, HttpSender, HttpStream};
 use crate::net::phase;
 use crate::opening::{self, Preface, Request};
@@ -90,12 +90,12 @@ impl Conn {
     fn admits(&mut self, cx: &Context) -> bool {
         let waiting = self.outbox.as_ref().map_or(0, |outbox| outbox.asked());
         self.stalled = waiting > self.most_replies(cx);
-        !self.stalled && cx.phase == phase::SERVING && self.has_credit()
+        !self.stalled && !self.waits && cx.phase == phase::SERVING && self.has_credit()
     }
 
-    /// Of HTTP there are as many connections as the HTTP side has places for.
-    fn is_guest(&self) -> bool {
-        self.guest && !matches!(self.speaks, Speaks::Http(_))
+    /// Nobody is logged in there. Of HTTP there are as many connections as the HTTP side has places for.
+    pub(crate) fn is_guest(&self) -> bool {
+        self.guest && !self.is_http()
     }
 
     fn has_credit(&self) -> bool {
@@ -302,14 +302,31 @@ impl Conn {
     fn command(&mut self, bytes: Bytes, cx: &mut Context) {
         let credit = self.share(cx).take(bytes.len());
         add(&cx.post.counters.frames_in, 1);
-        let frame = Frame { bytes, received_ns: cx.now_ns, credit };
-        if let Err(Refusal { reply, close }) = cx.shared.door.frame(self.id, frame) {
-            if let Some(reply) = reply {
-                self.push(reply, Kind::Reply, cx);
+        self.hand_over(Frame { bytes, received_ns: cx.now_ns, credit, turn: None }, cx);
+    }
+
+    /// A command, maybe one that has waited for its turn.
+    pub(crate) fn hand_over(&mut self, frame: Frame, cx: &mut Context) {
+        let frame = match cx.shared.door.frame(self.id, frame) {
+            Ok(()) => return,
+            Err(NotTaken::Refused(refusal)) => return self.refused(refusal, cx),
+            Err(NotTaken::Later(frame)) => frame,
+        };
+        match cx.turnstile.enter() {
+            Some(turn) => self.hand_over(Frame { turn: Some(turn), ..frame }, cx),
+            None => {
+                self.waits = true;
+                cx.turnstile.wait(self.id, frame);
             }
-            if let Some((code, reason)) = close {
-                self.close(code, reason, cx);
-            }
+        }
+    }
+
+    fn refused(&mut self, Refusal { reply, close }: Refusal, cx: &mut Context) {
+        if let Some(reply) = reply {
+            self.push(reply, Kind::Reply, cx);
+        }
+        if let Some((code, reason)) = close {
+            self.close(code, reason, cx);
         }
     }
 

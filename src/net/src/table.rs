@@ -1,7 +1,5 @@
 //! A reactor's connections by id, and what mail does to one of them.
 
-use std::mem;
-
 use mio::Token;
 use slab::Slab;
 use tidegate_domain::ids::{ClientId, ConnId};
@@ -55,7 +53,7 @@ impl Table {
             return None;
         }
         let mut conn = self.conns.try_remove(id.slot() as usize)?;
-        for (peer, group) in mem::take(&mut conn.groups) {
+        for (peer, group) in conn.groups.take().into_iter().flat_map(|groups| *groups) {
             groups.leave(group, id, &peer);
         }
         // Many slots were used once and few are now: the table gives memory back when it has become empty.
@@ -80,18 +78,22 @@ impl Table {
         if let Some(conn) = self.get(id).filter(|conn| conn.is_open())
             && groups.join(group, id, &peer)
         {
-            conn.groups.insert((peer, group));
+            conn.groups.get_or_insert_default().insert((peer, group));
         }
     }
 
     /// The session leaves those of its groups that are `meant`.
     pub(crate) fn leave(&mut self, id: ConnId, peer: &ClientId, meant: impl Fn(u64) -> bool, groups: &mut Groups) {
         let Some(conn) = self.get(id) else { return };
-        let own = conn.groups.range((peer.clone(), 0)..=(peer.clone(), u64::MAX));
+        let Some(of_conn) = &mut conn.groups else { return };
+        let own = of_conn.range((peer.clone(), 0)..=(peer.clone(), u64::MAX));
         let numbers: Vec<u64> = own.map(|(_, number)| *number).filter(|number| meant(*number)).collect();
         for number in numbers {
-            conn.groups.remove(&(peer.clone(), number));
+            of_conn.remove(&(peer.clone(), number));
             groups.leave(number, id, peer);
+        }
+        if of_conn.is_empty() {
+            conn.groups = None;
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 use tidegate_domain::ids::ConnId;
-use tidegate_net::{Closed, ConnMeta, Door, Frame, Mail, Mailbox, Options, Refusal};
+use tidegate_net::{Closed, ConnMeta, Door, Frame, Mail, Mailbox, NotTaken, Options, Turn};
 
 #[derive(Default)]
 struct Echo(OnceLock<Mailbox>);
@@ -16,14 +16,14 @@ struct Echo(OnceLock<Mailbox>);
 impl Door for Echo {
     fn opened(&self, _: ConnId, _: ConnMeta) {}
 
-    fn frame(&self, conn: ConnId, frame: Frame) -> Result<(), Refusal> {
+    fn frame(&self, conn: ConnId, frame: Frame) -> Result<(), NotTaken> {
         if let Some(mailbox) = self.0.get() {
             mailbox.post(Mail::Reply { conn, frame: frame.bytes });
         }
         Ok(())
     }
 
-    fn closed(&self, _: ConnId, _: Closed) {}
+    fn closed(&self, _: ConnId, _: Closed, _: Option<Turn>) {}
 }
 
 fn echo(client: &mut TcpStream) {

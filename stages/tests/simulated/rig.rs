@@ -227,7 +227,7 @@ impl Rig {
         let own = self.conns.get_mut(&conn).expect("a connection of this run");
         if std::mem::replace(&mut own.open, false) {
             self.leave_groups(conn, None, None);
-            let what = Arrival::Closed { code: 1006 };
+            let what = Arrival::Closed { code: 1006, held: None };
             self.pipeline.door("decode").offer_always(Event::Arrived(Arrived { conn, what }));
         }
     }

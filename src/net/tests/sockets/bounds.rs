@@ -1,4 +1,5 @@
 use std::io::Write;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -148,6 +149,68 @@ fn credits_are_bounded_in_bytes_and_one_command_always_fits() {
         assert_eq!(taken(), n);
         server.door.held.lock().unwrap().clear();
     }
+}
+
+/// So many clients that have said something for which a turn is needed, and what follows it.
+fn take_turns(server: &Server, clients: usize) -> Vec<Framed<TcpStream>> {
+    let mut all: Vec<_> = (0..clients).map(|_| server.tcp_client().0).collect();
+    server.door.holds.store(true, SeqCst);
+    for (n, client) in all.iter_mut().enumerate() {
+        client.send(format!("turn {n}").as_bytes());
+        client.send(format!("after {n}").as_bytes());
+    }
+    all
+}
+
+fn said(server: &Server, what: &str) -> usize {
+    let said = server.door.said.lock().unwrap();
+    said.iter().filter(|said| matches!(said, Said::Frame(_, bytes) if bytes.starts_with(what.as_bytes()))).count()
+}
+
+#[test]
+fn commands_that_take_turns_come_in_a_few_at_a_time_and_hold_up_nobody_else() {
+    let server = serve(Options { turns: 2, turn_patience: PATIENCE * 10, ..Options::default() });
+    let mut clients = take_turns(&server, 5);
+    eventually("two are in, and what follows them", || (said(&server, "turn"), said(&server, "after")) == (2, 2));
+    server.door.holds.store(false, SeqCst);
+    let (mut other, _) = server.tcp_client();
+    other.send(b"me too");
+    assert_eq!(other.receive(), b"me too");
+    assert_eq!((said(&server, "turn"), said(&server, "after")), (2, 2));
+    // One who waits goes away.
+    drop(clients.pop());
+    server.door.held.lock().unwrap().clear();
+    for (n, client) in clients.iter_mut().enumerate().skip(2) {
+        assert_eq!(client.receive(), format!("turn {n}").as_bytes());
+        assert_eq!(client.receive(), format!("after {n}").as_bytes());
+    }
+}
+
+#[test]
+fn when_all_go_at_once_the_door_hears_of_a_few_at_a_time() {
+    let server = serve(Options { turns: 2, ..Options::default() });
+    let clients: Vec<_> = (0..5).map(|_| server.tcp_client().0).collect();
+    server.door.holds.store(true, SeqCst);
+    drop(clients);
+    let gone = || {
+        let said = server.door.said.lock().unwrap();
+        said.iter().filter(|said| matches!(said, Said::Closed(..))).count()
+    };
+    eventually("the door has heard of two", || gone() == 2);
+    server.door.holds.store(false, SeqCst);
+    let (mut other, _) = server.tcp_client();
+    other.send(b"me too");
+    assert_eq!(other.receive(), b"me too");
+    assert_eq!(gone(), 2);
+    server.door.partings.lock().unwrap().clear();
+    eventually("it has heard of all", || gone() == 5);
+}
+
+#[test]
+fn nobody_waits_longer_for_a_turn_than_clients_do() {
+    let server = serve(Options { turns: 1, turn_patience: Duration::from_millis(100), ..Options::default() });
+    let _clients = take_turns(&server, 3);
+    eventually("all are in, though nobody is done", || (said(&server, "turn"), said(&server, "after")) == (3, 3));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tidegate_domain::ids::{ClientId, ConnId};
 use tidegate_net::{
-    Class, Closed, ConnMeta, Credit, Door, Frame, HttpDoor, Listeners, Mail, Mailbox, Net, Options, Recipient, Refusal,
-    Transport,
+    Class, Closed, ConnMeta, Credit, Door, Frame, HttpDoor, Listeners, Mail, Mailbox, Net, NotTaken, Options,
+    Recipient, Refusal, Transport, Turn,
 };
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
@@ -26,14 +26,15 @@ pub enum Said {
 }
 
 /// Remembers everything; answers each command with the same bytes unless it holds the credits back. A command `bye` is
-/// refused with a close, `no` with a reply, `panic` panics.
+/// refused with a close, `no` with a reply, `panic` panics, and what begins with `turn` needs one.
 #[derive(Default)]
 pub struct Echo {
     pub said: Mutex<Vec<Said>>,
     changed: Condvar,
     mailbox: OnceLock<Mailbox>,
     pub holds: AtomicBool,
-    pub held: Mutex<Vec<Credit>>,
+    pub held: Mutex<Vec<(Credit, Option<Turn>)>>,
+    pub partings: Mutex<Vec<Turn>>,
     pub silent: AtomicBool,
 }
 
@@ -93,16 +94,19 @@ impl Door for Echo {
         self.tell(Said::Opened(conn, meta));
     }
 
-    fn frame(&self, conn: ConnId, frame: Frame) -> Result<(), Refusal> {
+    fn frame(&self, conn: ConnId, frame: Frame) -> Result<(), NotTaken> {
+        if frame.bytes.starts_with(b"turn") && frame.turn.is_none() {
+            return Err(NotTaken::Later(frame));
+        }
         self.tell(Said::Frame(conn, frame.bytes.clone()));
         if self.holds.load(SeqCst) {
-            self.held.lock().unwrap().push(frame.credit);
+            self.held.lock().unwrap().push((frame.credit, frame.turn));
             return Ok(());
         }
         match &frame.bytes[..] {
-            b"bye" => Err(Refusal { reply: Some("refused".into()), close: Some((4114, "UNPARSEABLE_RAW_MESSAGE")) }),
+            b"bye" => Err(refused(Some((4114, "UNPARSEABLE_RAW_MESSAGE")))),
             b"panic" => panic!("as asked"),
-            b"no" => Err(Refusal { reply: Some("refused".into()), close: None }),
+            b"no" => Err(refused(None)),
             _ if self.silent.load(SeqCst) => Ok(()),
             _ => {
                 let mailbox = self.mailbox.get().unwrap();
@@ -112,9 +116,16 @@ impl Door for Echo {
         }
     }
 
-    fn closed(&self, conn: ConnId, why: Closed) {
+    fn closed(&self, conn: ConnId, why: Closed, turn: Option<Turn>) {
+        if self.holds.load(SeqCst) {
+            self.partings.lock().unwrap().extend(turn);
+        }
         self.tell(Said::Closed(conn, why));
     }
+}
+
+fn refused(close: Option<(u16, &'static str)>) -> NotTaken {
+    NotTaken::Refused(Refusal { reply: Some("refused".into()), close })
 }
 
 pub struct Server {
