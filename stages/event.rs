@@ -1,8 +1,8 @@
 //! What flows through the pipeline: one enum, small to move, each variant made for one stage.
 //!
 //! Plain data: ids and shared bytes. The exceptions are guards: `Held` gives a connection its share of commands in flight
-//! back when it is dropped, `Busy` does that for a session, a `Ticket` answers an event that waits, and by `First` others
-//! wait with it.
+//! back when it is dropped, `Busy` does that for a session and `OnItsWay` for a conversation of many, a `Ticket` answers an
+//! event that waits, and by `First` others wait with it.
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -18,8 +18,12 @@ use tidegate_protocol::FailureForm;
 
 use crate::mail::{Class, Mail, Recipient};
 use crate::shared::busy::Busy;
+use crate::shared::crowds::OnItsWay;
 use crate::shared::twins::First;
 use std::sync::Arc;
+
+/// A message to many is on its way until this is dropped.
+pub type Going = Option<Arc<OnItsWay>>;
 
 /// Whatever is to be dropped when a command is done.
 pub type Held = Option<Box<dyn Any + Send + Sync>>;
@@ -133,6 +137,7 @@ pub struct Ask {
     /// The session's share for this command, where its `close` is to wait for it.
     pub busy: Option<Arc<Busy>>,
     pub journey: Option<Journey>,
+    pub going: Going,
 }
 
 impl Ask {
@@ -337,6 +342,7 @@ pub struct Delivery {
     pub cause: Option<ConnId>,
     pub since_ns: u64,
     pub journey: Option<Journey>,
+    pub going: Going,
     /// Set for messages: hooks and push are told when it has gone out.
     pub message: Option<Box<Sent>>,
 }

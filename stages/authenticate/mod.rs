@@ -152,7 +152,7 @@ impl Worker {
             Command::Read(_) | Command::Delivered(_) => None,
             _ => request.i,
         };
-        let ask = Ask { app, conn, client, i, received_ns, held, busy: Some(busy), journey };
+        let ask = Ask { app, conn, client, i, received_ns, held, busy: Some(busy), journey, going: None };
         let work = match request.command {
             Command::Close => return self.close(ask, batch),
             Command::Refresh { token, signature } => {
@@ -237,6 +237,7 @@ impl Worker {
             held: None,
             busy: None,
             journey: None,
+            going: None,
         };
         batch.emit(NEXT, Event::Task(Box::new(Task { ask, what: Work::Remember(memory) })));
     }

@@ -147,6 +147,7 @@ impl Worker {
             held: None,
             busy: None,
             journey: None,
+            going: None,
         }
     }
 
@@ -274,6 +275,7 @@ impl Worker {
             cause: None,
             since_ns: 0,
             position: None,
+            going: None,
         })
     }
 

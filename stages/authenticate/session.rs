@@ -112,7 +112,8 @@ impl Worker {
         batch: &mut Batch<'_, Event>,
     ) {
         for (client, will) in wills.split_off(wills.len().saturating_sub(MOST_WILLS)) {
-            let ask = Ask { app, conn, client, i: None, received_ns: 0, held: None, busy: None, journey: None };
+            let ask =
+                Ask { app, conn, client, i: None, received_ns: 0, held: None, busy: None, journey: None, going: None };
             batch.emit(NEXT, Event::Task(Box::new(Task { ask, what: Work::Will(will) })));
         }
         if !wills.is_empty() {

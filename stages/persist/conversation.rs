@@ -149,7 +149,16 @@ impl Draft<'_> {
     }
 
     pub(super) fn delivery(&self, ask: &Ask, cid: ConvId, parts: Vec<Part>) -> Delivery {
-        Delivery { app: ask.app, cid, parts, cause: Some(ask.conn), since_ns: 0, journey: None, message: None }
+        Delivery {
+            app: ask.app,
+            cid,
+            parts,
+            cause: Some(ask.conn),
+            since_ns: 0,
+            journey: None,
+            going: None,
+            message: None,
+        }
     }
 }
 

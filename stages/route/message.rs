@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_domain::app::OnFailure;
-use tidegate_domain::command::Send as SendCommand;
+use tidegate_domain::command::{Priority, Send as SendCommand};
 use tidegate_domain::conversation::{Conversation, Kind};
 use tidegate_domain::error::{Code, Failure};
 use tidegate_domain::hook::{HookEvent, MessageReceived, Verdict};
@@ -15,6 +15,7 @@ use tidegate_engine::{Batch, Late};
 
 use super::{BEFORE, LOOKUP, TRANSIENT, Worker};
 use crate::event::{self, Ask, Checked, Event, Operation, Question, Reading, Task, Work};
+use crate::shared::crowds::Crowded;
 use crate::shared::delivery::{self, Accepted};
 use crate::shared::traces::Step;
 use crate::shared::twins::{Outcome, Place};
@@ -30,7 +31,7 @@ const LOOKUP_TIME: Duration = Duration::from_secs(5);
 impl Worker {
     pub(super) fn send(
         &self,
-        ask: Ask,
+        mut ask: Ask,
         send: Box<SendCommand>,
         conversation: Arc<Conversation>,
         batch: &mut Batch<'_, Event>,
@@ -38,6 +39,14 @@ impl Worker {
         let allowed = message::check_size(&send).and_then(|()| conversation.may_send(&ask.client));
         if let Err(failure) = allowed {
             return self.not_sent(&ask, failure, batch);
+        }
+        let droppable = send.transient || send.priority == Priority::Low;
+        match self.world.crowds.set_out(ask.app, &conversation, droppable, batch.now()) {
+            Ok(going) => ask.going = going,
+            Err(Crowded) => {
+                let detail = "too much is on its way to the many in this conversation: send more slowly";
+                return self.not_sent(&ask, Failure::because(Code::Overloaded, detail), batch);
+            }
         }
         let checked = Checked { send, conversation, is_asked: false, first: None };
         if !batch.is_bound(BEFORE) || !self.world.hooks.wants(ask.app, HookEvent::MessageReceived) {

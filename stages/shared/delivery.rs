@@ -62,6 +62,7 @@ pub fn of_message(ask: &Ask, accepted: Accepted, now: Millis) -> Delivery {
         cause: Some(ask.conn),
         since_ns: ask.received_ns,
         journey: ask.journey.clone(),
+        going: ask.going.clone(),
         message: Some(Box::new(Sent {
             conversation,
             command: send,

@@ -160,7 +160,14 @@ pub(crate) const KEYS: &[Key] = &[
     key("listen.tls", "key", Form::Text { least: 1, most: 4096 }, Required, "PEM file with the private key"),
     key("net", "reactors", count(1, 64), Value("1"), "Threads that own sockets"),
     key("net", "to", Form::Name, Value("\"decode\""), "The stage that takes what clients send"),
-    key("net", "mailbox", count(64, MIB), Value("4096"), "Events waiting for one reactor"),
+    key(
+        "net",
+        "mailbox",
+        count(64, MIB),
+        Value("4096"),
+        "Deliveries and answers waiting for one reactor. A message to a chat room counts as one; of messages to one room, or \
+         one conversation of 64 or more, an eighth of this may be on their way, and none for longer than a second",
+    ),
     key(
         "net",
         "outbox",

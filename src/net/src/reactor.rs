@@ -11,6 +11,7 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -144,6 +145,10 @@ impl Reactor {
             self.release();
             self.look_at_deadlines();
             self.flush();
+            if self.groups.is_busy() || !self.inbox.is_empty() {
+                // Where processors are few, the stages' threads wait for this one, and it does not sleep by itself.
+                thread::yield_now();
+            }
         }
         self.stop();
     }
@@ -242,27 +247,29 @@ impl Reactor {
         while notices < NOTICES && self.cx.dirty.len() < writes {
             let Some(mail) = self.inbox.pop_front() else { break };
             match mail {
-                Mail::Deliver { to, frame, class, later_for, position, since_ns } => {
-                    let at = self.delivered;
-                    let room = (NOTICES - notices).min(writes - self.cx.dirty.len());
-                    let slice = &to[at.min(to.len())..(at + room).min(to.len())];
+                Mail::Deliver { to, frame, class, later_for, position, since_ns, held } => {
+                    let before = self.delivered;
                     let delivery = Held { frame, class, since_ns, position };
-                    for recipient in slice {
+                    // Who has something already is written to once for all of it.
+                    while let Some(recipient) = to.get(self.delivered)
+                        && notices < NOTICES
+                        && self.cx.dirty.len() < writes
+                    {
                         self.deliver(recipient, &delivery, later_for);
+                        self.delivered += 1;
+                        notices += 1;
                     }
-                    notices += slice.len();
-                    self.delivered = at + slice.len();
+                    done += (self.delivered - before).max(usize::from(to.is_empty()));
                     if self.delivered < to.len() {
                         let frame = delivery.frame;
-                        self.inbox.push_front(Mail::Deliver { to, frame, class, later_for, position, since_ns });
+                        self.inbox.push_front(Mail::Deliver { to, frame, class, later_for, position, since_ns, held });
                         break;
                     }
                     self.delivered = 0;
-                    done += 1;
                 }
-                Mail::Broadcast { group, frame, class, except, later_for, since_ns } => {
+                Mail::Broadcast { group, frame, class, except, later_for, since_ns, held } => {
                     // One that is under way keeps its place in the mailbox until it is done.
-                    let broadcast = Broadcast { frame, class, except, later_for, since_ns };
+                    let broadcast = Broadcast { frame, class, except, later_for, since_ns, held };
                     done += usize::from(!self.groups.broadcast(group, broadcast));
                 }
                 other => {
@@ -359,8 +366,8 @@ impl Reactor {
         if !self.groups.is_busy() {
             return;
         }
-        // However much mail there is, broadcasts get on.
-        let room = WRITES.saturating_sub(self.cx.dirty.len()).max(WRITES / 4);
+        // However much mail there is, broadcasts get on. And however many they are for, who has mail does not wait long.
+        let room = if self.cx.dirty.is_empty() { WRITES } else { WRITES / 4 };
         let (table, cx) = (&mut self.table, &mut self.cx);
         let later = cx.now_ns + AFTER_REPLY.as_nanos() as u64;
         let done = self.groups.walk(room, NOTICES, |conn, peer, broadcast| {

@@ -579,6 +579,7 @@ fn start(
             (u128::from(n) << 64 | u128::from(n.wrapping_mul(0xBF58_476D_1CE4_E5B9))).to_be_bytes()
         }),
         views: 64 * (1 + sim.random(8) as usize),
+        crowd: 512,
         sessions_per_client: 100,
         sessions_per_connection: wanted.sessions_per_connection.unwrap_or(100),
         sample: 0.0,

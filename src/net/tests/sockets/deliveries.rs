@@ -18,6 +18,7 @@ fn a_delivery_reaches_each_recipient_with_its_own_name() {
         later_for: None,
         position: None,
         since_ns: 1,
+        held: None,
     });
     for (n, (client, _)) in clients.iter_mut().enumerate() {
         assert_eq!(client.receive(), with_peer(&frame, &name(n)));
@@ -53,7 +54,15 @@ fn a_new_session_hears_what_it_missed_before_what_comes() {
     let deliver = |place: i64| {
         let (to, frame) = (vec![Recipient { conn, peer: name(1) }], format!("message {place}").into());
         let position = Some((7, place));
-        server.mail(Mail::Deliver { to, frame, class: Class::Normal, later_for: None, position, since_ns: 0 });
+        server.mail(Mail::Deliver {
+            to,
+            frame,
+            class: Class::Normal,
+            later_for: None,
+            position,
+            since_ns: 0,
+            held: None,
+        });
     };
     (1..=4).for_each(deliver);
     let delay = Duration::from_millis(60);
@@ -80,7 +89,15 @@ fn broadcasts_reach_every_member_in_order() {
     }
     let broadcast = |text: String, except, later_for| {
         let frame = text.into();
-        server.mail(Mail::Broadcast { group: 5, frame, class: Class::RoomNormal, except, later_for, since_ns: 0 });
+        server.mail(Mail::Broadcast {
+            group: 5,
+            frame,
+            class: Class::RoomNormal,
+            except,
+            later_for,
+            since_ns: 0,
+            held: None,
+        });
     };
     for n in 0..200 {
         broadcast(format!("message {n}"), None, None);
