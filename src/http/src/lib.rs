@@ -11,6 +11,7 @@ mod hooks;
 mod json;
 mod metrics;
 mod notifier;
+mod places;
 mod public;
 mod runtime;
 mod server;

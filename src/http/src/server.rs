@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin::{self, Admin};
+use crate::places::{Place, Places};
 use crate::public::{self, Journeys, Page, Peer, Public};
 use crate::stream::Served;
 use crate::{HttpRuntime, HttpStream, StartError};
@@ -29,7 +30,8 @@ pub struct Options {
     pub public_url: Option<Box<str>>,
     /// Seconds that an SDK may keep what `/v1/route` told.
     pub route_ttl_s: u32,
-    /// Plain HTTP connections served at once; one more is answered 503.
+    /// Plain HTTP connections served at once; for one more, the one that has been idle for longest is ended. It is
+    /// answered 503 where none is.
     pub connections: usize,
     /// The longest wait for a request's head, idle keep-alive included, on either side.
     pub head_timeout: Duration,
@@ -68,7 +70,7 @@ const ADMIN_CONNECTIONS: usize = 64;
 pub struct HttpSide {
     handle: Handle,
     public: Router,
-    room: Arc<Semaphore>,
+    places: Arc<Places>,
     leaving: watch::Sender<bool>,
     head_timeout: Duration,
     admin: Option<SocketAddr>,
@@ -95,7 +97,7 @@ impl HttpSide {
         Ok(HttpSide {
             handle,
             public,
-            room: Arc::new(Semaphore::new(options.connections)),
+            places: Places::new(options.connections),
             leaving: watch::Sender::new(false),
             head_timeout: options.head_timeout,
             admin,
@@ -109,16 +111,18 @@ impl HttpSide {
 
     /// Serves one connection until either side ends it. Never blocks.
     pub fn accept(&self, stream: HttpStream) {
-        let Ok(place) = self.room.clone().try_acquire_owned() else {
+        let Some((place, given_up)) = self.places.take() else {
             self.handle.spawn(async move { stream.to_socket.send(full()).await });
             return;
         };
         let HttpStream { head, from_socket, to_socket, peer, tls } = stream;
         let (public, leaving, head_timeout) = (self.public.clone(), self.leaving.subscribe(), self.head_timeout);
         self.handle.spawn(async move {
-            serve(Served::new(head, from_socket, to_socket), Peer { ip: peer, tls }, public, leaving, head_timeout)
-                .await;
-            drop(place);
+            let stream = Served::new(head, from_socket, to_socket);
+            tokio::select! {
+                () = serve(stream, Peer { ip: peer, tls }, public, place, leaving, head_timeout) => {}
+                _ = given_up => log::debug!("http connection of {peer} ended: others need its place"),
+            }
         });
     }
 
@@ -135,12 +139,28 @@ fn full() -> Bytes {
     format!("{head}\r\ncontent-length: {}\r\n\r\n{BODY}", BODY.len()).into()
 }
 
-async fn serve(stream: Served, peer: Peer, public: Router, mut leaving: watch::Receiver<bool>, head_timeout: Duration) {
+async fn serve(
+    stream: Served,
+    peer: Peer,
+    public: Router,
+    place: Place,
+    mut leaving: watch::Receiver<bool>,
+    head_timeout: Duration,
+) {
     let routes = TowerToHyperService::new(public);
+    let place = Arc::new(place);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        place.asks();
         request.extensions_mut().insert(peer);
         let answer = hyper::service::Service::call(&routes, request);
-        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        let place = place.clone();
+        async move {
+            let answer = answer.await.unwrap_or_else(|never| match never {});
+            // Where the processor is short, messages go before the requests of anybody who likes to ask.
+            std::thread::yield_now();
+            place.is_answered();
+            Ok::<_, Infallible>(answer)
+        }
     });
     // Who comes while the server leaves is served once: the router's answer, say.
     let is_leaving = *leaving.borrow();

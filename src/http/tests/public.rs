@@ -252,14 +252,34 @@ fn a_slow_reader_gets_a_long_answer_whole() {
 #[test]
 fn connections_are_bounded_and_end_when_the_server_leaves() {
     let runtime = HttpRuntime::start(1).unwrap();
-    let side = side(&runtime, Options { connections: 1, ..Options::default() });
-    let first = connect(&side, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", false);
+    let side = side(&runtime, Options { connections: 2, ..Options::default() });
+    let ask = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let [first, second] = [(); 2].map(|()| connect(&side, ask, false));
+    second.answer();
     first.answer();
-    let refused = Answer::of(&connect(&side, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", false).rest());
-    assert_eq!((refused.status, refused.json()["code"].clone()), (503, json!(503)));
-    assert_eq!(header(&refused.head, "content-length"), Some(refused.body.len().to_string()));
+    first.send(ask);
+    first.answer();
+    let third = connect(&side, ask, false);
+    assert_eq!(second.rest(), "", "it asked longest ago");
+    third.answer();
+    first.send(ask);
+    first.answer();
     side.drain();
-    assert_eq!(first.rest(), "", "an idle connection ends");
+    assert_eq!((first.rest(), third.rest()), (String::new(), String::new()), "idle connections end");
+}
+
+#[test]
+fn who_does_not_read_its_answer_keeps_nobody_out() {
+    static LONG: [u8; 1 << 20] = [b'x'; 1 << 20];
+    let runtime = HttpRuntime::start(1).unwrap();
+    let pages = vec![Page { path: "/long", content_type: "text/plain", body: &LONG }];
+    let options = Options { connections: 1, ..Options::default() };
+    let side = HttpSide::start(&runtime, options, Deps { pages, ..Deps::default() }).unwrap();
+    let slow = connect(&side, "GET /long HTTP/1.1\r\nHost: a\r\n\r\n", false);
+    wait_until("the channel is full", || slow.from_server.is_full());
+    let other = connect(&side, "GET /long HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false);
+    assert_eq!(Answer::of(&other.rest()).body.len(), LONG.len());
+    assert!(slow.rest().len() < LONG.len());
 }
 
 #[test]
