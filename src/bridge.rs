@@ -62,6 +62,14 @@ impl net::Door for Entrance {
         self.door.offer_at(event, frame.received_ns).map_err(|_| self.refusal(conn, &head))
     }
 
+    fn backlog(&self) -> net::Backlog {
+        match self.door.backlog() {
+            engine::Backlog::Nothing => net::Backlog::Nothing,
+            engine::Backlog::Some => net::Backlog::Some,
+            engine::Backlog::Much => net::Backlog::Much,
+        }
+    }
+
     fn closed(&self, conn: ConnId, why: net::Closed) {
         self.door.offer_always(Event::Arrived(Arrived { conn, what: Arrival::Closed { code: why.code } }));
     }

@@ -5,9 +5,20 @@
 
 use std::sync::Arc;
 
-use crate::core::{Core, Target};
+use crate::core::{Core, StageCore, Target};
 use crate::sync::atomic::Ordering::SeqCst;
 use crate::{Event, Policy, Refusal};
+
+/// What a pipeline has to do, for those who decide whether to let in what need not come in now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Backlog {
+    /// Nothing waits and nothing is worked on.
+    Nothing,
+    /// Its threads have work, and need the processor.
+    Some,
+    /// A stage has more than half of what it takes at once: what is let in waits, and lets others wait.
+    Much,
+}
 
 /// A way into a pipeline, for threads that never wait.
 pub struct Door<E: Event> {
@@ -70,6 +81,18 @@ impl<E: Event> Door<E> {
             self.core.pools[stage.pool].parking.wake_one();
         }
         refused.pop().map_or(Ok(()), Err)
+    }
+
+    /// How much waits or is worked on before the stages of the line that compute. A stage that waits for the disk does not
+    /// count: there a queue is what makes a commit worth its sync.
+    pub fn backlog(&self) -> Backlog {
+        let of = |stage: &StageCore<E>| match stage.waiting() as u64 {
+            0 => Backlog::Nothing,
+            few if few * 2 <= stage.in_work() => Backlog::Some,
+            _ => Backlog::Much,
+        };
+        let stages = self.core.stages.iter().filter(|stage| stage.on_line && !stage.module.blocks());
+        stages.map(of).max().unwrap_or(Backlog::Nothing)
     }
 
     /// Whether somebody of `class` may come in now: 0 is for what frees resources and is refused last, 3 for what is lost

@@ -42,7 +42,7 @@ mod worker;
 pub use api::{Event, Item, Late, Module, Modules, Output, OutputKind, Refusal, Sink, Sinks, Stage, Supervisor};
 pub use batch::Batch;
 pub use check::{DELAY_INTERVAL, DELAY_TARGET};
-pub use door::Door;
+pub use door::{Backlog, Door};
 pub use env::Env;
 pub use journey::{Journey, Mark};
 pub use pipeline::{Pipeline, PoolPatch, StagePatch};

@@ -8,7 +8,7 @@
 //! Kept small: what only some connections need is boxed, and buffers exist only while bytes wait in them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,21 +21,24 @@ use tidegate_protocol::frame::websocket::{Reader, write};
 use crate::credit::Share;
 use crate::door::{Closed, ConnMeta, Transport};
 use crate::mailbox::Post;
-use crate::net::Shared;
+use crate::net::{Shared, phase};
+use crate::opening::Looked;
 use crate::outbox::{Framing, Kind, Outbox, Parts};
 use crate::stats::add;
 use crate::tls::Tls;
 
 /// The reactor's coarse time.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
-/// How long a closed connection may take to fetch its last bytes and to answer.
+/// How long a closed connection may take to fetch its last bytes and to answer; and while the server leaves, which shall
+/// not wait long for one that has vanished.
 const LINGER: Duration = Duration::from_secs(2);
+const LINGER_AT_THE_END: Duration = Duration::from_millis(500);
 
-/// Before its first log-in a connection is a guest's, of whom there may be very many: its longest frame, the bytes of one
-/// read, its commands in flight, the bytes of replies with which it is read no further, and what TLS and the head may
-/// keep together.
+/// The bytes of one read of those who may wait.
+pub(crate) const SMALL_READ: usize = 2 << 10;
+/// Before its first log-in a connection is a guest's, of whom there may be very many: its longest frame, its commands in
+/// flight, the bytes of replies with which it is read no further, and what TLS and the head may keep together.
 const GUEST_FRAME: usize = 4 << 10;
-pub(crate) const GUEST_READ: usize = 2 << 10;
 pub(crate) const GUEST_CREDITS: u32 = 8;
 const GUEST_REPLIES: usize = 512;
 pub(crate) const GUEST_KEPT: usize = 18 << 10;
@@ -63,6 +66,8 @@ pub(crate) struct Context {
     pub(crate) dirty: Vec<ConnId>,
     /// Connections to read on in the next turn.
     pub(crate) again: Vec<ConnId>,
+    /// Connections that are read and written to when nobody else has anything, see [`Conn::may_wait`].
+    pub(crate) waiting: VecDeque<ConnId>,
     /// When to look at a connection's deadline.
     pub(crate) timers: Vec<(u32, ConnId)>,
     /// When to let go of what a connection holds back.
@@ -83,6 +88,29 @@ pub(crate) enum Port {
     Tcp,
 }
 
+/// Who uses a connection, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nobody who has logged in.
+    Guest,
+    /// The same, but an `echo` came: it may stay.
+    Alive,
+    /// Somebody has logged in.
+    Member,
+    /// The same, but more comes than it is owed: it waits until the others have what they asked for.
+    Greedy,
+}
+
+/// What a connection waits for until the others have what they asked for; each includes the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Waits {
+    No,
+    ToWrite,
+    ToBeRead,
+    /// Until its socket has nothing more: what is there may be its end.
+    ToBeReadToTheEnd,
+}
+
 pub(crate) enum Speaks {
     Opening(Box<Opening>),
     Tcp,
@@ -98,6 +126,8 @@ pub(crate) struct Opening {
     pub(crate) may_proxy: bool,
     /// TLS or plain is decided.
     pub(crate) decided: bool,
+    /// How far a request head was looked at.
+    pub(crate) head: Looked,
 }
 
 /// The queues of a connection that was handed to the HTTP side.
@@ -127,10 +157,7 @@ pub(crate) struct Conn {
     pub(crate) since: u32,
     /// The door knows of it.
     pub(crate) opened: bool,
-    /// It has logged in or sent an `echo`.
-    pub(crate) alive: bool,
-    /// Nobody has logged in on it yet.
-    pub(crate) guest: bool,
+    pub(crate) standing: Standing,
     pub(crate) closing: bool,
     /// The client has said its last: gone as soon as all is written.
     pub(crate) client_done: bool,
@@ -138,6 +165,8 @@ pub(crate) struct Conn {
     pub(crate) deaf: bool,
     pub(crate) dead: bool,
     pub(crate) dirty: bool,
+    /// What it waits for, if it is among those that wait.
+    pub(crate) waits: Waits,
     /// The socket takes no more until it says so.
     pub(crate) blocked: bool,
     /// Not read because its replies wait.
@@ -151,7 +180,7 @@ impl Conn {
         Conn {
             id,
             socket,
-            speaks: Speaks::Opening(Box::new(Opening { ip, port, may_proxy, decided: false })),
+            speaks: Speaks::Opening(Box::new(Opening { ip, port, may_proxy, decided: false, head: Looked::default() })),
             tls: None,
             unread: Vec::new(),
             outbox: None,
@@ -161,17 +190,22 @@ impl Conn {
             heard: cx.tick,
             since: cx.tick,
             opened: false,
-            alive: false,
-            guest: true,
+            standing: Standing::Guest,
             closing: false,
             client_done: false,
             deaf: false,
             dead: false,
             dirty: false,
+            waits: Waits::No,
             blocked: false,
             stalled: false,
             half_closed: false,
         }
+    }
+
+    /// Nobody has logged in on it yet.
+    pub(crate) fn is_guest(&self) -> bool {
+        matches!(self.standing, Standing::Guest | Standing::Alive)
     }
 
     /// Takes notices and orders: open, and not on its way out.
@@ -205,20 +239,21 @@ impl Conn {
     pub(crate) fn longest_frame(&self, base64: bool, cx: &Context) -> usize {
         let max = cx.shared.options.max_frame;
         let max = if base64 { max.saturating_add(2) / 3 * 4 } else { max };
-        if self.guest { max.min(GUEST_FRAME) } else { max }
+        if self.is_guest() { max.min(GUEST_FRAME) } else { max }
     }
 
     /// Replies that may wait, in bytes, until it is read no further.
     pub(crate) fn most_replies(&self, cx: &Context) -> usize {
-        if self.guest { GUEST_REPLIES.min(cx.shared.options.outbox) } else { cx.shared.options.outbox }
+        if self.is_guest() { GUEST_REPLIES.min(cx.shared.options.outbox) } else { cx.shared.options.outbox }
     }
 
     /// Somebody has logged in.
     pub(crate) fn logged_in(&mut self, peer: ClientId, cx: &mut Context) {
-        (self.alive, self.session) = (true, Some(peer));
-        if !std::mem::take(&mut self.guest) {
+        self.session = Some(peer);
+        if !self.is_guest() {
             return;
         }
+        self.standing = Standing::Member;
         // Its next command takes a share of the full size; what waited for a guest's may go on.
         self.share = None;
         cx.again.push(self.id);
@@ -252,8 +287,13 @@ impl Conn {
         }
         self.closing = true;
         self.since = cx.tick;
-        cx.timers.push((Context::tick_after(cx.tick, LINGER), self.id));
+        self.look_when_it_has_lingered(cx);
         self.touch(cx);
+    }
+
+    /// Sets the next look at a closing connection.
+    pub(crate) fn look_when_it_has_lingered(&self, cx: &mut Context) {
+        cx.timers.push((Context::tick_after(cx.tick, linger(cx)), self.id));
     }
 
     /// Too slow a reader: what waits is dropped, and it may learn why if it reads after all.
@@ -330,7 +370,7 @@ impl Conn {
         let options = &cx.shared.options;
         let silent = || (Context::tick_after(self.heard, options.idle_timeout), 4107, "READ_TIMEOUT");
         if self.closing {
-            return Some((Context::tick_after(self.since, LINGER), 1006, ""));
+            return Some((Context::tick_after(self.since, linger(cx)), 1006, ""));
         }
         match &self.speaks {
             // A TCP client need not speak first thing; until it does it is like one that is not logged in.
@@ -343,12 +383,12 @@ impl Conn {
             Speaks::Http(_) => Some(silent()),
             // Not being read is not being silent.
             _ if self.is_paused() => None,
-            _ if self.alive => Some(silent()),
+            _ if self.standing != Standing::Guest => Some(silent()),
             _ => Some(silent().min((Context::tick_after(self.since, options.login_timeout), 4108, "LOGIN_TIMEOUT"))),
         }
     }
 
-    fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         self.share.as_ref().is_some_and(|share| share.is_paused())
     }
 
@@ -375,10 +415,29 @@ impl Conn {
         Context::tick_after(cx.tick, soonest)
     }
 
-    /// Puts it on the list of those that are written to at the end of the turn.
+    /// Whether others go first: nobody has logged in on it, or it wants more than its share. What is done for these is
+    /// done a little at a time and when nobody else has anything, so that a flood of them is their own trouble.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.standing != Standing::Member
+    }
+
+    /// Puts it among those that wait, for this at least.
+    pub(crate) fn wait(&mut self, what: Waits, cx: &mut Context) {
+        if self.waits == Waits::No {
+            cx.waiting.push_back(self.id);
+        }
+        self.waits = self.waits.max(what);
+    }
+
+    /// Sees to it that it is written to: at the end of the turn, or when those who wait have theirs.
     pub(crate) fn touch(&mut self, cx: &mut Context) {
-        if !self.dirty {
-            self.dirty = true;
+        if self.dirty {
+            return;
+        }
+        self.dirty = true;
+        if self.may_wait() {
+            self.wait(Waits::ToWrite, cx);
+        } else {
             cx.dirty.push(self.id);
         }
     }
@@ -392,6 +451,10 @@ impl Conn {
     pub(crate) fn count_in(cx: &Context, n: usize) {
         add(&cx.post.counters.bytes_in, n as u64);
     }
+}
+
+fn linger(cx: &Context) -> Duration {
+    if cx.phase >= phase::LEAVING { LINGER_AT_THE_END } else { LINGER }
 }
 
 #[cfg(test)]

@@ -16,8 +16,22 @@ pub trait Door: Send + Sync {
     fn opened(&self, conn: ConnId, meta: ConnMeta);
     /// One whole command. On `Err` net itself writes the refusal and closes if it says so.
     fn frame(&self, conn: ConnId, frame: Frame) -> Result<(), Refusal>;
+    /// How much waits inside.
+    fn backlog(&self) -> Backlog {
+        Backlog::Nothing
+    }
     /// Exactly once after `opened`; no frame of this connection comes after it.
     fn closed(&self, conn: ConnId, why: Closed);
+}
+
+/// How much waits inside the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backlog {
+    Nothing,
+    /// It needs the processor for what it has.
+    Some,
+    /// Those who may wait had better not be read now.
+    Much,
 }
 
 /// What is known of a connection when it opens.

@@ -33,7 +33,7 @@ mod tls;
 mod wheel;
 
 pub use credit::Credit;
-pub use door::{Closed, ConnMeta, Door, Frame, Refusal, Transport};
+pub use door::{Backlog, Closed, ConnMeta, Door, Frame, Refusal, Transport};
 pub use http_handoff::{HttpDoor, HttpGone, HttpSender, HttpStream};
 pub use mail::{Class, GoAway, Mail, Recipient};
 pub use mailbox::Mailbox;

@@ -120,6 +120,30 @@ pub(crate) enum Request {
     Malformed,
 }
 
+/// How far a request head that comes in pieces was looked at. One that comes a byte at a time is not read anew with each:
+/// that would be work by the square of its length.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    /// Its length when its end was last looked for, and when it was last read.
+    seen: u16,
+    read: u16,
+}
+
+impl Looked {
+    /// Whether it has come to its end, or at least to twice its length, which tells nonsense soon enough.
+    pub(crate) fn is_worth_reading(&mut self, head: &[u8]) -> bool {
+        let new = &head[usize::from(self.seen).saturating_sub(2).min(head.len())..];
+        let ends = new.windows(2).any(|two| two == b"\n\n") || new.windows(3).any(|three| three == b"\n\r\n");
+        let length = head.len().min(LONGEST_HEAD) as u16;
+        self.seen = length;
+        let is = ends || length >= self.read.saturating_mul(2).min(LONGEST_HEAD as u16);
+        if is {
+            self.read = length;
+        }
+        is
+    }
+}
+
 /// Reads a request head; `from` is who sent it, as far as we know.
 pub(crate) fn request(bytes: &[u8], from: IpAddr, options: &Options) -> Request {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
@@ -207,6 +231,30 @@ mod tests {
         assert_eq!(preface(&local, true), Preface::Proxied { client: None, used: 16 });
         let other = [PROXY_2, &[0x31, 0x11, 0, 12]].concat();
         assert_eq!(preface(&other, true), Preface::Bad);
+    }
+
+    /// However it is cut, its end is seen at once; and what it costs to read does not grow by the square.
+    #[test]
+    fn a_head_in_pieces_is_read_at_its_end_and_seldom_before() {
+        for end in ["\r\n\r\n", "\n\n", "\n\r\n", "\r\n\n"] {
+            let head = ["GET / HTTP/1.1\r\nCookie: ", &"x".repeat(3_000), end].concat().into_bytes();
+            for piece in 1..40 {
+                let mut looked = Looked::default();
+                let mut bytes = 0;
+                for at in (piece..head.len() + piece).step_by(piece) {
+                    let part = &head[..at.min(head.len())];
+                    let reads = looked.is_worth_reading(part);
+                    bytes += if reads { part.len() } else { 0 };
+                    assert!(reads || at < head.len(), "{end:?} in pieces of {piece}");
+                }
+                assert!(bytes <= 4 * head.len(), "{bytes} for {}", head.len());
+            }
+        }
+        let mut looked = Looked::default();
+        assert!(looked.is_worth_reading(&[0xff]), "nonsense is known by its beginning");
+        let long = vec![b'x'; LONGEST_HEAD];
+        looked.is_worth_reading(&long[1..]);
+        assert!(looked.is_worth_reading(&long), "and what is too long, by its length");
     }
 
     #[test]

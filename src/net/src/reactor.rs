@@ -1,8 +1,11 @@
 //! One reactor: a thread with its poll, its listeners and its connections.
 //!
 //! A turn: wait; read what came; take mail; go on with broadcasts; let go of what was held back; look at deadlines;
-//! then write to every connection that has something, once. Each step has a budget, what is left is the next turn's,
-//! which then does not wait.
+//! write to every connection that has something, once; then a slice of time for those who may wait. Each step has a
+//! budget, what is left is the next turn's, which then does not wait.
+//!
+//! Who may wait: whoever has not logged in, wants in, wants more than its share, or is on its way out. Whatever they do
+//! and however many they are, a turn gives them no more than the slice, and everybody else has been served before.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -11,6 +14,7 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +23,8 @@ use mio::{Events, Interest, Poll, Token};
 use tidegate_domain::ids::{ClientId, ConnId};
 
 use crate::accept::Acceptor;
-use crate::conn::{Conn, Context, Port, Speaks, TICK};
+use crate::conn::{Conn, Context, Port, Speaks, Standing, TICK, Waits};
+use crate::door::Backlog;
 use crate::gate::{Gates, Held, Passage};
 use crate::groups::{Broadcast, Groups};
 use crate::mail::{Class, Mail, Recipient};
@@ -36,7 +41,11 @@ const HTTP: Token = Token(1);
 const TCP: Token = Token(2);
 
 /// What one socket read may bring.
-const READ_BUFFER: usize = 64 << 10;
+const READ_BUFFER: usize = 16 << 10;
+/// What a turn spends on those who may wait, once nobody else has anything; and how often one of them is heard where so
+/// much waits in the pipeline already that they had better not be.
+const SLICE_NS: u64 = 50_000;
+const AT_LEAST_EVERY: Duration = Duration::from_millis(1);
 /// Notices queued, and connections to write to, in one turn; a write costs about ten times a notice.
 const NOTICES: usize = 4096;
 const WRITES: usize = 512;
@@ -52,6 +61,11 @@ pub(crate) struct Reactor {
     inbox: VecDeque<Mail>,
     /// How much of the first delivery in the inbox is done.
     delivered: usize,
+    /// Connections that wait and whose deadline is to be looked at.
+    due: VecDeque<ConnId>,
+    /// When one that waits was last served, and whether the others had better not be yet.
+    visited_ns: u64,
+    holds_off: bool,
     start_ns: u64,
     cx: Context,
 }
@@ -82,6 +96,9 @@ impl Reactor {
             wheel: Wheel::new(0),
             inbox: VecDeque::new(),
             delivered: 0,
+            due: VecDeque::new(),
+            visited_ns: 0,
+            holds_off: false,
             start_ns,
             cx: Context {
                 shared,
@@ -96,6 +113,7 @@ impl Reactor {
                 outboxes: Vec::new(),
                 dirty: Vec::new(),
                 again: Vec::new(),
+                waiting: VecDeque::new(),
                 timers: Vec::new(),
                 holds: BinaryHeap::new(),
             },
@@ -126,9 +144,13 @@ impl Reactor {
                         if event.is_writable() && mem::take(&mut conn.blocked) {
                             conn.touch(&mut self.cx);
                         }
-                        if event.is_readable() || event.is_read_closed() || event.is_error() {
-                            let thorough = event.is_read_closed() || event.is_error();
-                            read(conn, thorough, &mut self.cx);
+                        let ends = event.is_read_closed() || event.is_error();
+                        if ends {
+                            conn.wait(Waits::ToBeReadToTheEnd, &mut self.cx);
+                        } else if event.is_readable() && conn.may_wait() {
+                            conn.wait(Waits::ToBeRead, &mut self.cx);
+                        } else if event.is_readable() {
+                            read(conn, false, &mut self.cx);
                         }
                         if conn.dead {
                             let id = conn.id;
@@ -137,13 +159,13 @@ impl Reactor {
                     }
                 }
             }
-            self.accept();
             self.attend();
             self.mail();
             self.walk();
             self.release();
             self.look_at_deadlines();
             self.flush();
+            self.serve_those_who_wait();
         }
         self.stop();
     }
@@ -153,6 +175,8 @@ impl Reactor {
         let busy = !self.inbox.is_empty()
             || !self.cx.again.is_empty()
             || !self.cx.dirty.is_empty()
+            || !self.cx.waiting.is_empty() && !self.holds_off
+            || !self.due.is_empty()
             || self.groups.is_busy()
             || self.acceptors.iter().any(|acceptor| acceptor.ready);
         if busy || !self.cx.post.may_sleep() {
@@ -161,7 +185,8 @@ impl Reactor {
         let hold = self.cx.holds.peek().map(|Reverse((until, _))| *until);
         let wheel = self.wheel.next().map(|tick| self.start_ns + tick * TICK.as_nanos() as u64);
         let accept = self.acceptors.iter().filter_map(|acceptor| acceptor.retry_at).min();
-        let next = [hold, wheel, accept, self.gates.next()].into_iter().flatten().min()?;
+        let visit = self.holds_off.then_some(self.visited_ns + AT_LEAST_EVERY.as_nanos() as u64);
+        let next = [hold, wheel, accept, visit, self.gates.next()].into_iter().flatten().min()?;
         let now = (self.cx.shared.options.clock)();
         Some(Duration::from_nanos(next.saturating_sub(now)))
     }
@@ -192,6 +217,7 @@ impl Reactor {
             match (&mut conn.speaks, phase) {
                 (Speaks::Opening(_), _) => conn.dead = true,
                 (_, phase::FINISHING) => {}
+                _ if conn.closing => conn.look_when_it_has_lingered(&mut self.cx),
                 // The HTTP side sees the end of its stream, finishes what it is at and ends.
                 (Speaks::Http(http), _) => http.to_http = None,
                 _ => {
@@ -205,13 +231,8 @@ impl Reactor {
                 self.bury(id);
             }
         }
+        self.set_timers();
         self.cx.shared.reached[usize::from(phase)].fetch_add(1, SeqCst);
-    }
-
-    fn accept(&mut self) {
-        for acceptor in &mut self.acceptors {
-            acceptor.accept(&self.poll, &mut self.table, &mut self.cx);
-        }
     }
 
     /// Connections that can go on: credits came back, the HTTP side has something, or a turn was not enough.
@@ -227,10 +248,80 @@ impl Reactor {
                 // Until now it was not read, which was not its silence.
                 conn.heard = self.cx.tick;
             }
+            if conn.may_wait() {
+                conn.wait(Waits::ToBeReadToTheEnd, &mut self.cx);
+                continue;
+            }
             read(conn, true, &mut self.cx);
             if conn.dead {
                 self.bury(id);
             }
+        }
+    }
+
+    /// A slice of time for them: one who comes, one whose time may be over and one who has something, in turns.
+    fn serve_those_who_wait(&mut self) {
+        self.holds_off = false;
+        let has_some = !self.cx.waiting.is_empty() || !self.due.is_empty();
+        if !has_some && self.acceptors.iter().all(|acceptor| !acceptor.ready && acceptor.retry_at.is_none()) {
+            return;
+        }
+        let begun = self.cx.now_ns;
+        self.cx.now_ns = (self.cx.shared.options.clock)();
+        // Where the others take long, they get no less than half as much.
+        let end = self.cx.now_ns + SLICE_NS.max((self.cx.now_ns - begun) / 2);
+        loop {
+            let mut any = false;
+            for acceptor in &mut self.acceptors {
+                any |= acceptor.accept(&self.poll, &mut self.table, &mut self.cx);
+            }
+            if let Some(id) = self.due.pop_front() {
+                any = true;
+                self.look_at_deadline(id);
+            }
+            self.holds_off = self.had_better_hold_off();
+            if !self.holds_off
+                && let Some(id) = self.cx.waiting.pop_front()
+            {
+                any = true;
+                self.visited_ns = self.cx.now_ns;
+                self.visit(id);
+            }
+            self.cx.now_ns = (self.cx.shared.options.clock)();
+            if !any || self.cx.now_ns >= end {
+                break;
+            }
+        }
+        self.set_timers();
+        // They keep this thread busy, and the pipeline's need the processor for what the others have asked.
+        if self.cx.shared.door.backlog() == Backlog::Some {
+            thread::yield_now();
+        }
+    }
+
+    /// Whether what waits in the pipeline is enough for now.
+    fn had_better_hold_off(&self) -> bool {
+        let long_ago = self.cx.now_ns.saturating_sub(self.visited_ns) >= AT_LEAST_EVERY.as_nanos() as u64;
+        !self.cx.waiting.is_empty() && !long_ago && self.cx.shared.door.backlog() == Backlog::Much
+    }
+
+    /// Reads from and writes to one that waited.
+    fn visit(&mut self, id: ConnId) {
+        let Some(conn) = self.table.get(id) else { return };
+        // It counts as one that waits until it has been served, so that nobody puts it there twice.
+        let what = mem::replace(&mut conn.waits, Waits::ToWrite);
+        if what >= Waits::ToBeRead {
+            read(conn, what == Waits::ToBeReadToTheEnd, &mut self.cx);
+        }
+        if mem::take(&mut conn.dirty) {
+            conn.flush(&mut self.cx);
+        }
+        if conn.dead {
+            self.bury(id);
+        } else if conn.dirty || conn.waits > Waits::ToWrite {
+            self.cx.waiting.push_back(id);
+        } else {
+            conn.waits = Waits::No;
         }
     }
 
@@ -342,8 +433,8 @@ impl Reactor {
                 }
             }
             Mail::Alive { conn } => {
-                if let Some(conn) = table.get(conn) {
-                    conn.alive = true;
+                if let Some(conn) = table.get(conn).filter(|conn| conn.is_guest()) {
+                    conn.standing = Standing::Alive;
                 }
             }
             Mail::Close { conn, code, reason } => {
@@ -390,12 +481,23 @@ impl Reactor {
         let mut due = Vec::new();
         self.wheel.advance(self.cx.tick.into(), &mut due);
         for id in due {
-            let Some(conn) = self.table.get(id) else { continue };
-            conn.check_deadline(&mut self.cx);
-            if conn.dead {
-                self.bury(id);
+            match self.table.get(id) {
+                Some(conn) if conn.may_wait() => self.due.push_back(id),
+                _ => self.look_at_deadline(id),
             }
         }
+        self.set_timers();
+    }
+
+    fn look_at_deadline(&mut self, id: ConnId) {
+        let Some(conn) = self.table.get(id) else { return };
+        conn.check_deadline(&mut self.cx);
+        if conn.dead {
+            self.bury(id);
+        }
+    }
+
+    fn set_timers(&mut self) {
         for (tick, id) in self.cx.timers.drain(..) {
             self.wheel.set(tick.into(), id);
         }
@@ -415,9 +517,7 @@ impl Reactor {
                 self.bury(id);
             }
         }
-        for (tick, id) in self.cx.timers.drain(..) {
-            self.wheel.set(tick.into(), id);
-        }
+        self.set_timers();
     }
 
     fn bury(&mut self, id: ConnId) {

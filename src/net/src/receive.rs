@@ -11,7 +11,7 @@ use tidegate_protocol::frame::tcp::{self, TcpError};
 use tidegate_protocol::frame::websocket::{Event, into_bytes, write};
 use tidegate_protocol::frame::{base64, keep};
 
-use crate::conn::{Conn, Context, GUEST_CREDITS, GUEST_KEPT, GUEST_READ, HTTP_KEPT, HTTP_READ, Http, Port, Speaks};
+use crate::conn::{Conn, Context, GUEST_CREDITS, GUEST_KEPT, HTTP_KEPT, HTTP_READ, Http, Port, SMALL_READ, Speaks, Standing, Waits};
 use crate::credit::Share;
 use crate::door::{ConnMeta, Frame, Refusal, Transport};
 use crate::http_handoff::{Chunk, HttpSender, HttpStream};
@@ -21,8 +21,9 @@ use crate::outbox::Kind;
 use crate::stats::add;
 use crate::tls::Tls;
 
-/// Reads of one connection in one turn, so that none keeps the others waiting.
-const READS: usize = 4;
+/// Reads of one connection at a time, so that none keeps the others waiting. Who has more to say is greedy, and from then
+/// on heard in small pieces.
+const READS: usize = 2;
 
 const UNPARSEABLE: (u16, &str) = (4114, "UNPARSEABLE_RAW_MESSAGE");
 
@@ -34,13 +35,14 @@ impl Conn {
             self.consume(&mut [], cx);
         }
         let mut raw = mem::take(&mut cx.raw);
+        let mut has_more = false;
         for round in 0..READS {
             if self.dead || !self.may_read(cx) {
                 break;
             }
             let most = match self.speaks {
                 Speaks::Http(_) => HTTP_READ,
-                _ if self.guest => GUEST_READ,
+                _ if self.may_wait() => SMALL_READ,
                 _ => raw.len(),
             };
             match self.socket.read(&mut raw[..most]) {
@@ -55,9 +57,7 @@ impl Conn {
                     if n < most && !thorough {
                         break;
                     }
-                    if round + 1 == READS {
-                        cx.again.push(self.id);
-                    }
+                    has_more = round + 1 == READS;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -68,6 +68,13 @@ impl Conn {
             }
         }
         cx.raw = raw;
+        if !self.is_guest() {
+            let is_greedy = has_more || self.stalled || self.is_paused();
+            self.standing = if is_greedy { Standing::Greedy } else { Standing::Member };
+        }
+        if has_more && !self.dead {
+            self.wait(if thorough { Waits::ToBeReadToTheEnd } else { Waits::ToBeRead }, cx);
+        }
     }
 
     fn may_read(&mut self, cx: &Context) -> bool {
@@ -93,9 +100,9 @@ impl Conn {
         !self.stalled && cx.phase == phase::SERVING && self.has_credit()
     }
 
-    /// Of HTTP there are as many connections as the HTTP side has places for.
-    fn is_guest(&self) -> bool {
-        self.guest && !matches!(self.speaks, Speaks::Http(_))
+    /// Of these there are as many connections as the HTTP side has places for.
+    fn is_http(&self) -> bool {
+        matches!(self.speaks, Speaks::Http(_))
     }
 
     fn has_credit(&self) -> bool {
@@ -131,7 +138,7 @@ impl Conn {
             self.broken(cx);
         } else if ended && !self.dead {
             self.ended(cx);
-        } else if self.is_guest() && kept + self.unread.len() > GUEST_KEPT {
+        } else if self.is_guest() && !self.is_http() && kept + self.unread.len() > GUEST_KEPT {
             self.broken(cx);
         }
     }
@@ -317,7 +324,7 @@ impl Conn {
         let options = &cx.shared.options;
         let (credits, bytes) = match self.speaks {
             Speaks::Http(_) => (options.credits, options.credit_bytes.min(HTTP_KEPT)),
-            _ if self.guest => (options.credits.min(GUEST_CREDITS), options.credit_bytes),
+            _ if self.is_guest() => (options.credits.min(GUEST_CREDITS), options.credit_bytes),
             _ => (options.credits, options.credit_bytes),
         };
         self.share.get_or_insert_with(|| Share::new(self.id, cx.post.clone(), credits, bytes))
@@ -325,7 +332,10 @@ impl Conn {
 
     /// A request head on the HTTP port.
     fn request(&mut self, rest: &[u8], cx: &mut Context) -> Option<usize> {
-        let Speaks::Opening(opening) = &self.speaks else { return None };
+        let Speaks::Opening(opening) = &mut self.speaks else { return None };
+        if !opening.head.is_worth_reading(rest) {
+            return None;
+        }
         let ip = opening.ip;
         let tls = self.tls.is_some();
         match opening::request(rest, ip, &cx.shared.options) {

@@ -1,5 +1,6 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::sync::atomic::Ordering::SeqCst;
 
 use tidegate_net::Options;
 
@@ -133,4 +134,40 @@ fn a_guest_that_does_not_read_is_soon_not_read() {
     }
     assert!(server.door.frames(conn).len() < sent);
     assert_eq!(server.net.stats().slow_readers, 0);
+}
+
+/// Guests that ask without pause, and a pipeline that never gets through: everybody is heard all the same, who is logged
+/// in before the others.
+#[test]
+fn nobody_is_forgotten_while_much_waits() {
+    let server = serve(Options::default());
+    let (mut member, conn) = server.tcp_client();
+    server.log_in(conn);
+    assert_eq!(member.receive(), b"welcome");
+    server.door.is_behind.store(true, SeqCst);
+    let mut guests: Vec<_> = (0..50).map(|_| Framed(connect(server.tcp))).collect();
+    let asked = framed(b"and").repeat(100);
+    for guest in &mut guests {
+        guest.0.write_all(&asked).unwrap();
+    }
+    for _ in 0..20 {
+        member.send(b"me first");
+        assert_eq!(member.receive(), b"me first");
+    }
+    // More than its share, whose end is heard too.
+    let many = framed(&[7; 1_000]).repeat(200);
+    let mut writer = member.0.try_clone().unwrap();
+    let writing = std::thread::spawn(move || writer.write_all(&many).unwrap());
+    for _ in 0..200 {
+        assert_eq!(member.receive(), [7; 1_000]);
+    }
+    writing.join().unwrap();
+    for guest in &mut guests {
+        for _ in 0..100 {
+            assert_eq!(guest.receive(), b"and");
+        }
+    }
+    let mut late = websocket(connect(server.http), BINARY);
+    late.send(binary("me too")).unwrap();
+    assert_eq!(late.read().unwrap(), binary("me too"));
 }

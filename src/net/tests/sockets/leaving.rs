@@ -64,6 +64,18 @@ fn a_drain_ends_at_its_timeout_with_those_who_stay() {
     assert_eq!(server.door.closed(conn), Closed { code: 1001, clean: false });
 }
 
+/// One that was closed and does not answer, nor end: it may have vanished.
+#[test]
+fn a_drain_does_not_wait_long_for_those_who_were_closed_already() {
+    let server = serve(Options::default());
+    let (_vanished, conn) = server.tcp_client();
+    server.mail(Mail::Close { conn, code: 4111, reason: "SESSION_CONFLICT" });
+    server.door.closed(conn);
+    let start = Instant::now();
+    assert!(server.net.drain(Duration::from_secs(30), || true, goaway()), "all have left");
+    assert!(start.elapsed() < Duration::from_millis(1800), "{:?}", start.elapsed());
+}
+
 #[test]
 fn stopping_tells_the_door_of_everybody_and_frees_the_port() {
     let server = serve(Options::default());

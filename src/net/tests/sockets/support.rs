@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tidegate_domain::ids::{ClientId, ConnId};
 use tidegate_net::{
-    Class, Closed, ConnMeta, Credit, Door, Frame, HttpDoor, Listeners, Mail, Mailbox, Net, Options, Recipient, Refusal,
+    Backlog, Class, Closed, ConnMeta, Credit, Door, Frame, HttpDoor, Listeners, Mail, Mailbox, Net, Options, Recipient, Refusal,
     Transport,
 };
 use tungstenite::client::IntoClientRequest;
@@ -35,6 +35,7 @@ pub struct Echo {
     pub holds: AtomicBool,
     pub held: Mutex<Vec<Credit>>,
     pub silent: AtomicBool,
+    pub is_behind: AtomicBool,
 }
 
 impl Echo {
@@ -110,6 +111,10 @@ impl Door for Echo {
                 Ok(())
             }
         }
+    }
+
+    fn backlog(&self) -> Backlog {
+        if self.is_behind.load(SeqCst) { Backlog::Much } else { Backlog::Nothing }
     }
 
     fn closed(&self, conn: ConnId, why: Closed) {
