@@ -8,8 +8,8 @@ use std::time::Duration;
 use rocksdb::compaction_filter::{CompactionFilter, Decision};
 use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, MergeOperands, Options,
-    SliceTransform,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode,
+    MergeOperands, Options, SliceTransform,
 };
 use tidegate_domain::ids::{ConvId, Millis};
 
@@ -36,6 +36,11 @@ const MOST_LOG: u64 = 64 * MIB as u64;
 
 /// A temporary conversation that has expired still answers so for a while, and not that it never was.
 const TEMPORARY_KEPT: Duration = DAY;
+
+/// Bytes of a block of messages: a page of a hundred of a chat's usual size lies in two, and is read with as few reads.
+const MESSAGES_BLOCK: usize = 16 << 10;
+/// Bytes of a block of any other family, whose entries are read one at a time.
+const BLOCK: usize = 4 << 10;
 
 /// Marks of one key that were said since the last flush and are not yet one value.
 const MOST_MERGES: usize = 16;
@@ -64,7 +69,7 @@ pub(super) fn families(options: &RocksOptions) -> Vec<ColumnFamilyDescriptor> {
     let clock = &options.clock;
     let expire = |name: &str, age, of| Expiry { name: c_name(name), clock: clock.clone(), age, of };
 
-    let mut conversations = family(&cache, 16 * MIB, true);
+    let mut conversations = family(&cache, 16 * MIB, BLOCK, true);
     conversations.set_compaction_filter_factory(expire("conversations", TEMPORARY_KEPT, |key, value| {
         // Looked into only where it can be a temporary one.
         let (_, id) = key::app_of(key)?;
@@ -73,7 +78,7 @@ pub(super) fn families(options: &RocksOptions) -> Vec<ColumnFamilyDescriptor> {
     }));
     conversations.set_periodic_compaction_seconds((7 * DAY).as_secs());
 
-    let mut members = family(&cache, 8 * MIB, false);
+    let mut members = family(&cache, 8 * MIB, BLOCK, false);
     members.set_prefix_extractor(SliceTransform::create(
         "tidegate.client",
         key::memberships_prefix,
@@ -82,7 +87,7 @@ pub(super) fn families(options: &RocksOptions) -> Vec<ColumnFamilyDescriptor> {
     members.set_compaction_filter_factory(expire("members", TEMPORARY_KEPT, |_, value| time(value)));
     members.set_periodic_compaction_seconds((7 * DAY).as_secs());
 
-    let mut messages = family(&cache, 32 * MIB, false);
+    let mut messages = family(&cache, 32 * MIB, MESSAGES_BLOCK, false);
     messages.set_prefix_extractor(SliceTransform::create_fixed_prefix(key::CONVERSATION_PREFIX));
     messages.set_memtable_prefix_bloom_ratio(0.05);
     messages.set_compaction_filter_factory(expire("messages", options.retention, |key, _| {
@@ -90,24 +95,24 @@ pub(super) fn families(options: &RocksOptions) -> Vec<ColumnFamilyDescriptor> {
     }));
     messages.set_periodic_compaction_seconds((options.retention / 8).max(HOUR).as_secs());
 
-    let mut sent = family(&cache, 16 * MIB, true);
+    let mut sent = family(&cache, 16 * MIB, BLOCK, true);
     sent.set_compaction_filter_factory(expire("sent", options.dedupe_window, |_, value| time(value)));
     sent.set_periodic_compaction_seconds(options.dedupe_window.max(HOUR).as_secs());
 
-    let mut marks = family(&cache, 16 * MIB, true);
+    let mut marks = family(&cache, 16 * MIB, BLOCK, true);
     marks.set_prefix_extractor(SliceTransform::create_fixed_prefix(key::CONVERSATION_PREFIX));
     marks.set_merge_operator("tidegate.marks", |_, old, operands| merge(old, operands), |_, _, _| None);
     marks.set_max_successive_merges(MOST_MERGES);
 
-    let mut nonces = family(&cache, 4 * MIB, false);
+    let mut nonces = family(&cache, 4 * MIB, BLOCK, false);
     nonces.set_compaction_filter_factory(expire("nonces", Duration::ZERO, |_, value| time(value)));
     nonces.set_periodic_compaction_seconds(DAY.as_secs());
 
-    let mut revoked = family(&cache, MIB, false);
+    let mut revoked = family(&cache, MIB, BLOCK, false);
     revoked.set_compaction_filter_factory(expire("revoked", Duration::ZERO, |_, value| time(value)));
     revoked.set_periodic_compaction_seconds(DAY.as_secs());
 
-    let unique = family(&cache, 4 * MIB, true);
+    let unique = family(&cache, 4 * MIB, BLOCK, true);
     [
         (CONVERSATIONS, conversations),
         (UNIQUE, unique),
@@ -123,10 +128,16 @@ pub(super) fn families(options: &RocksOptions) -> Vec<ColumnFamilyDescriptor> {
 }
 
 /// `points`: read by whole key, so that the filter should know whole keys.
-fn family(cache: &Cache, write_buffer: usize, points: bool) -> Options {
+fn family(cache: &Cache, write_buffer: usize, block: usize, points: bool) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
+    blocks.set_block_size(block);
+    // Memory is bounded by the cache, whatever the store grows to, so indexes and filters are kept in it too, but in parts:
+    // a large table's index is longer than one of the cache's shards, and would be read anew for each page.
     blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
+    blocks.set_pin_top_level_index_and_filter(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     blocks.set_bloom_filter(10.0, false);
     blocks.set_whole_key_filtering(points);
