@@ -69,8 +69,9 @@ struct AttributeValue {
 
 #[derive(Message)]
 struct MessageValue {
-    #[prost(string, tag = "1")]
-    from: String,
+    /// Text; as bytes it is read without a copy.
+    #[prost(bytes = "bytes", tag = "1")]
+    from: Bytes,
     #[prost(bytes = "bytes", tag = "2")]
     body: Bytes,
     #[prost(bool, tag = "3")]
@@ -184,7 +185,7 @@ pub fn read_conversation(id: ConvId, bytes: &[u8]) -> Result<Conversation, Malfo
 /// Time and id are the key's.
 pub fn write_message(message: &Stored) -> Vec<u8> {
     write(&MessageValue {
-        from: message.from.to_string(),
+        from: Bytes::copy_from_slice(message.from.as_bytes()),
         body: message.body.bytes().clone(),
         binary: message.body.is_binary(),
         receipt: message.receipt,
@@ -194,22 +195,49 @@ pub fn write_message(message: &Stored) -> Vec<u8> {
     })
 }
 
+/// Reads messages that were written one after the other, as those of a page: nearly all are of few senders, whose names
+/// they then share.
+#[derive(Default)]
+pub struct Messages {
+    from: Option<ClientId>,
+}
+
+impl Messages {
+    /// The body is a part of `value`, and keeps all that this is a part of in memory.
+    pub fn read(&mut self, at: Millis, mid: MessageId, value: Bytes) -> Result<Stored, Malformed> {
+        versioned(&value)?;
+        let value = MessageValue::decode(value.slice(1..)).map_err(|error| Malformed(error.to_string()))?;
+        let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
+        let body = match value.binary {
+            true => Body::Binary(value.body),
+            false if is_text(&value.body) => Body::Text(value.body),
+            false => return malformed("a text that is not UTF-8"),
+        };
+        Ok(Stored {
+            mid,
+            from: self.sender(&value.from)?,
+            at,
+            body,
+            receipt: value.receipt,
+            mentions: Mentions { all: value.mentions_all, clients: clients(value.mentions) },
+            patched_at: value.patched_at,
+        })
+    }
+
+    fn sender(&mut self, name: &[u8]) -> Result<ClientId, Malformed> {
+        match &self.from {
+            Some(from) if from.as_bytes() == name => Ok(from.clone()),
+            _ => match std::str::from_utf8(name) {
+                Ok(name) => Ok(self.from.insert(name.into()).clone()),
+                Err(_) => malformed("a sender that is not UTF-8"),
+            },
+        }
+    }
+}
+
+/// One message alone.
 pub fn read_message(at: Millis, mid: MessageId, bytes: &[u8]) -> Result<Stored, Malformed> {
-    let value: MessageValue = read(bytes)?;
-    let body = match value.binary {
-        true => Body::Binary(value.body),
-        false if std::str::from_utf8(&value.body).is_ok() => Body::Text(value.body),
-        false => return malformed("a text that is not UTF-8"),
-    };
-    Ok(Stored {
-        mid,
-        from: value.from.into(),
-        at,
-        body,
-        receipt: value.receipt,
-        mentions: Mentions { all: value.mentions_all, clients: clients(value.mentions) },
-        patched_at: value.patched_at,
-    })
+    Messages::default().read(at, mid, Bytes::copy_from_slice(bytes))
 }
 
 pub fn write_marks(marks: &Marks) -> Vec<u8> {
@@ -345,6 +373,12 @@ mod tests {
             prop_assert_eq!(read_conversation(record.id, &write_conversation(&record)), Ok(record));
             let bytes = write_message(&message);
             prop_assert_eq!(read_message(message.at, message.mid, &bytes), Ok(message.clone()));
+            let other = Stored { from: "somebody else".into(), ..message.clone() };
+            let mut reader = Messages::default();
+            for message in [&other, &message, &message, &other] {
+                let value = write_message(message).into();
+                prop_assert_eq!(&reader.read(message.at, message.mid, value), &Ok(message.clone()));
+            }
             prop_assert_eq!(read_marks(&write_marks(&marks)), Ok(marks));
             prop_assert_eq!(read_sent(&write_sent(message.mid, at)), Ok((message.mid, at)));
             prop_assert_eq!(read_time(&write_sent(message.mid, at)), Ok(at));

@@ -1,13 +1,15 @@
-//! The two frames that every message costs, its sender's ack and its receivers' copy, each in one allocation of the
-//! right size.
+//! The frames that cost most: a message's ack to its sender and its copy to the receivers, and a page of history. The
+//! first two take one allocation, of the right size.
 //!
 //! Written by hand, field numbers from `schema/messages.proto`; the tests hold them to the generated encoding. Each
 //! frame is described once and walked twice, first to count its bytes, then to write them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 use tidegate_domain::ids::{ConvId, MessageId, Millis};
-use tidegate_domain::reply::Message;
+use tidegate_domain::reply::{LogItem, Message};
 
 use super::MESSAGING;
 use crate::wire::CommandType;
@@ -40,8 +42,16 @@ trait Sink {
     where
         Self: Sized,
     {
+        self.measured(field, length(body), body);
+    }
+
+    /// A message inside, whose length is known.
+    fn measured(&mut self, field: u32, length: usize, body: &impl Walk)
+    where
+        Self: Sized,
+    {
         self.varint(key(field, WireType::LengthDelimited));
-        self.varint(length(body) as u64);
+        self.varint(length as u64);
         body.walk(self);
     }
 }
@@ -59,6 +69,12 @@ impl Sink for Count {
 
     fn raw(&mut self, bytes: &[u8]) {
         self.0 += bytes.len();
+    }
+
+    fn measured(&mut self, field: u32, length: usize, _: &impl Walk) {
+        self.varint(key(field, WireType::LengthDelimited));
+        self.varint(length as u64);
+        self.0 += length;
     }
 }
 
@@ -181,6 +197,83 @@ impl Walk for Direct<'_> {
         }
         out.flag(21, message.mentions.all);
         out.number(22, i64::from(message.kind.number()));
+    }
+}
+
+/// `logs` to whoever asked for a page of history (wire.md 3.14).
+pub(super) fn logs(i: Option<i32>, peer: Option<&str>, at: Millis, cid: ConvId, items: &[LogItem]) -> Bytes {
+    // Measured once: the frame's length, the page's and an item's are said in front of each other.
+    let items: Vec<_> = items.iter().map(Entry::of).map(|entry| (length(&entry), entry)).collect();
+    frame(&Logs { i, peer, at, page: Page { cid: cid_text(cid), items } })
+}
+
+struct Logs<'a> {
+    i: Option<i32>,
+    peer: Option<&'a str>,
+    at: Millis,
+    page: Page<'a>,
+}
+
+impl Walk for Logs<'_> {
+    fn walk(&self, out: &mut impl Sink) {
+        out.number(1, CommandType::Logs as i64);
+        if let Some(peer) = self.peer {
+            out.bytes(4, peer.as_bytes());
+        }
+        if let Some(i) = self.i {
+            out.number(5, i64::from(i));
+        }
+        out.number(9, self.at);
+        out.message(109, &self.page);
+    }
+}
+
+struct Page<'a> {
+    cid: CidText,
+    items: Vec<(usize, Entry<'a>)>,
+}
+
+impl Walk for Page<'_> {
+    fn walk(&self, out: &mut impl Sink) {
+        out.bytes(1, self.cid.as_bytes());
+        for (length, item) in &self.items {
+            out.measured(105, *length, item);
+        }
+    }
+}
+
+struct Entry<'a> {
+    item: &'a LogItem,
+    /// Of a body of bytes, where it is shown as base64.
+    base64: Option<String>,
+}
+
+impl<'a> Entry<'a> {
+    fn of(item: &'a LogItem) -> Self {
+        let bytes = item.body.bytes();
+        let is_binary = item.body.is_binary() && !bytes.is_empty();
+        Entry { item, base64: is_binary.then(|| STANDARD.encode(bytes)) }
+    }
+}
+
+impl Walk for Entry<'_> {
+    fn walk(&self, out: &mut impl Sink) {
+        let Entry { item, base64 } = self;
+        out.bytes(1, item.from.as_bytes());
+        out.bytes(2, base64.as_ref().map_or(&item.body.bytes()[..], |text| text.as_bytes()));
+        out.number(3, item.at);
+        out.bytes(4, &item.mid.text());
+        for (field, time) in [(5, item.delivered_at), (6, item.read_at), (7, item.patched_at)] {
+            if let Some(time) = time {
+                out.number(field, time);
+            }
+        }
+        out.flag(8, item.mentions.all);
+        for client in &item.mentions.clients {
+            out.bytes(9, client.as_bytes());
+        }
+        out.flag(10, base64.is_some());
+        out.number(11, i64::from(item.kind.number()));
     }
 }
 

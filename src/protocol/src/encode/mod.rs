@@ -16,8 +16,10 @@ use tidegate_domain::reply::{Answer, Notice};
 /// The frame that answers a request. `i` is the request's, `peer` the session's client where there is a session, `at`
 /// the server's time.
 pub fn answer(i: Option<i32>, peer: Option<&str>, at: Millis, answer: &Answer) -> Bytes {
-    if let Answer::Sent { mid, at: sent, cid } = answer {
-        return hot::sent(i, peer, at, *mid, *sent, *cid);
+    match answer {
+        Answer::Sent { mid, at: sent, cid } => return hot::sent(i, peer, at, *mid, *sent, *cid),
+        Answer::Logs { cid, items } => return hot::logs(i, peer, at, *cid, items),
+        _ => {}
     }
     let mut envelope = answer::envelope_of(answer);
     envelope.i = i;

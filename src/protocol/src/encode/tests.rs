@@ -391,6 +391,22 @@ proptest! {
     }
 
     #[test]
+    fn the_hot_page_is_the_generated_one(
+        i in prop::option::of(any::<i32>()), peer in prop::option::of(".*"), now: i64, cid in convs(),
+        items in prop::collection::vec((messages(), prop::option::of(any::<i64>()), prop::option::of(any::<i64>())), 0..4),
+    ) {
+        let item = |(message, delivered_at, read_at): (Message, _, _)| LogItem {
+            mid: message.mid, from: message.from, at: message.at, body: message.body, delivered_at, read_at,
+            patched_at: message.patched_at, mentions: message.mentions, kind: message.kind,
+        };
+        let page = Answer::Logs { cid, items: items.into_iter().map(item).collect() };
+        let plain = GenericCommand { i, peer_id: peer.clone(), server_ts: Some(now), ..super::answer::envelope_of(&page) };
+        let frame = answer(i, peer.as_deref(), now, &page);
+        prop_assert_eq!(&frame[..], plain.encode_to_vec());
+        prop_assert!(is_exact(frame));
+    }
+
+    #[test]
     fn a_receiver_reads_a_message_as_it_was(message in messages(), peer in ".*") {
         let mut frame = notice(1, &Notice::Message(message.clone())).to_vec();
         append_peer(&mut frame, &peer);

@@ -209,7 +209,7 @@ impl Store for Opened {
 
     fn page(&self, app: AppId, cid: ConvId, page: &Page) -> Result<Vec<Stored>, StoreError> {
         let Some(history) = self.history(app, cid, page)? else { return Ok(Vec::new()) };
-        let mut messages = history.take(page.limit).collect::<Result<Vec<_>, _>>()?;
+        let mut messages = history.page(page.limit)?;
         if page.direction == Direction::Old {
             messages.reverse();
         }
