@@ -29,19 +29,31 @@ enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
+/// Nearly all are of one byte: a generator that is slow here is the limit of every fan-out.
+#[inline]
 fn varint(input: &mut &[u8]) -> Option<u64> {
+    match *input {
+        [byte @ 0..0x80, rest @ ..] => {
+            *input = rest;
+            Some(u64::from(*byte))
+        }
+        _ => long_varint(input),
+    }
+}
+
+fn long_varint(input: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = input.split_first()?;
-        *input = rest;
-        value |= u64::from(byte & 0x7f) << shift;
+    for (at, byte) in input.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * at);
         if byte & 0x80 == 0 {
+            *input = &input[at + 1..];
             return Some(value);
         }
     }
     None
 }
 
+#[inline]
 fn field<'a>(input: &mut &'a [u8]) -> Option<(u64, Value<'a>)> {
     let key = varint(input)?;
     let value = match key & 7 {
@@ -79,7 +91,13 @@ pub fn delivered(mut direct: &[u8]) -> Option<(&[u8], i64)> {
     while !direct.is_empty() {
         match field(&mut direct)? {
             (1, Value::Bytes(value)) => text = Some(value),
-            (4, Value::Number(value)) => time = value as i64,
+            // The time: what comes behind it is not looked at.
+            (4, Value::Number(value)) => {
+                time = value as i64;
+                if text.is_some() {
+                    break;
+                }
+            }
             _ => {}
         }
     }
@@ -122,17 +140,26 @@ impl Stamp {
     }
 
     /// `None` for a text that is none of ours.
-    pub fn read(text: &[u8]) -> Option<Stamp> {
-        let mut words = text.splitn(4, |byte| *byte == b' ');
-        let mut number = || {
-            let word = words.next().filter(|word| !word.is_empty())?;
-            word.iter().try_fold(0u64, |sum, byte| {
-                byte.is_ascii_digit().then(|| sum.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')))
-            })
-        };
-        let (line, sequence, intended) = (number()?, number()?, number()?);
-        Some(Stamp { line: u32::try_from(line).ok()?, number: u32::try_from(sequence).ok()?, intended })
+    pub fn read(mut text: &[u8]) -> Option<Stamp> {
+        let (line, number, intended) = (digits(&mut text)?, digits(&mut text)?, digits(&mut text)?);
+        Some(Stamp { line: u32::try_from(line).ok()?, number: u32::try_from(number).ok()?, intended })
     }
+}
+
+/// A number and the blank behind it.
+fn digits(text: &mut &[u8]) -> Option<u64> {
+    let mut sum = 0u64;
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => sum = sum.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')),
+            b' ' if at > 0 => {
+                *text = &text[at + 1..];
+                return Some(sum);
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 fn command(cmd: CommandType, peer: String, i: i32) -> GenericCommand {
