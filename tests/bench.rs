@@ -172,6 +172,44 @@ fn many_clients_share_a_connection() {
 }
 
 #[test]
+fn more_clients_than_open_files_come_from_several_processes() {
+    let server = server();
+    let idle = |clients: u32| {
+        // 64 files are kept for other things, so a process has 40 connections.
+        let program = tidegate().get_program().to_owned();
+        let address = server.tcp().to_string();
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "ulimit -n 104 && exec \"$0\" \"$@\""]).arg(program);
+        shell.args(["bench", "idle", "--settle", "1", "--no-floor", "--json", "-", "--server", &address]);
+        shell.args(["--clients", &clients.to_string()]).stdin(Stdio::null()).output().unwrap()
+    };
+    let output = idle(100);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["settings"]["processes"], 3, "{json}");
+    assert_eq!(json["latency_ms"]["log_in"]["count"], 100, "everybody is in: {json}");
+    assert!(figure(&json, "server_resident_a_client") > 0.0, "{json}");
+    // Past 32 processes it is the wrong way.
+    let output = idle(40 * 32 + 1);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("--per-connection"), "{}", said(&output));
+}
+
+#[test]
+fn what_stops_a_helper_process_is_said() {
+    let server = Server::with(format!("[net]\nmax_connections = 60\n{}", patient()));
+    let address = server.tcp().to_string();
+    let program = tidegate().get_program().to_owned();
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "ulimit -n 114 && exec \"$0\" \"$@\""]).arg(program);
+    shell.args(["bench", "idle", "--no-floor", "--clients", "110", "--server", &address]);
+    let output = shell.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let said = said(&output);
+    assert!(said.contains("a helper process") && said.contains("clients were in"), "{said}");
+}
+
+#[test]
 fn clients_storm_in_and_come_back() {
     let server = server();
     let json = good(server.http(), "logins --clients 200 --transport ws");

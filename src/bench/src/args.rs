@@ -1,5 +1,6 @@
 //! What all scenarios are told in the same words: which server, for how long, and where the results go.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -70,6 +71,27 @@ impl Target {
     pub fn address(&self) -> SocketAddr {
         let port = if self.transport.is_ws() { 7700 } else { 7701 };
         self.server.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
+    }
+
+    /// The same again for another process of this program; the server's process is ours to look at.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut all: Vec<OsString> = Vec::new();
+        let (address, per) = (self.address().to_string(), self.per_connection.to_string());
+        for (name, value) in [
+            ("--server", &address[..]),
+            ("--app", &self.app),
+            ("--transport", self.transport.name()),
+            ("--per-connection", &per),
+        ] {
+            all.extend([name.into(), value.into()]);
+        }
+        if let Some(ca) = &self.ca {
+            all.extend(["--ca".into(), ca.into()]);
+        }
+        if self.insecure {
+            all.push("--insecure".into());
+        }
+        all
     }
 }
 

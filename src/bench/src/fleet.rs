@@ -80,6 +80,8 @@ pub struct Fleet {
     timer: OwnedFd,
     scratch: Vec<u8>,
     seats: Vec<Seat>,
+    /// Connections of other processes, which have the source addresses before ours.
+    before: usize,
     dirty: Vec<usize>,
     clients: u32,
     per: u32,
@@ -109,7 +111,7 @@ impl Fleet {
         let address = target.address();
         let per = target.per_connection;
         let connections = clients.div_ceil(per) as usize;
-        limits::room_for(connections as u64)?;
+        limits::room_for(connections)?;
         let tls = target.transport.is_tls().then(|| tls::config(target)).transpose()?;
         let poll = Poll::new().map_err(Failure::because)?;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)
@@ -128,6 +130,7 @@ impl Fleet {
             timer,
             scratch: vec![0; 256 << 10],
             seats: (0..connections).map(|_| seat()).collect(),
+            before: 0,
             dirty: Vec::new(),
             clients,
             per,
@@ -140,6 +143,11 @@ impl Fleet {
             closed: 0,
             why: None,
         })
+    }
+
+    /// So many connections of other processes take the source addresses before these.
+    pub fn behind(self, before: usize) -> Fleet {
+        Fleet { before, ..self }
     }
 
     /// Clients will come back with their tokens, as SDKs do.
@@ -206,7 +214,7 @@ impl Fleet {
         socket.set_tcp_nodelay(true)?;
         // Reset at the end: no port waits for the next run.
         socket.set_linger(Some(Duration::ZERO))?;
-        if let Some(source) = limits::source(self.address.ip(), seat) {
+        if let Some(source) = limits::source(self.address.ip(), self.before + seat) {
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
         match socket.connect(&self.address.into()) {

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::args::{Output, Target};
 use crate::clock::{SECOND, now};
-use crate::fleet::Fleet;
+use crate::crowd::Crowd;
 use crate::latency::{self, Quantiles};
 use crate::probe::Probe;
 use crate::progress::Progress;
@@ -39,20 +39,21 @@ pub fn run(args: &IdleArgs) -> Result<(), Failure> {
     report.setting("settle", args.settle);
     let floor = setup::login_floor(output, target)?;
     let probe = Probe::of(target);
-    let mut fleet = Fleet::new(target, *clients)?;
+    let mut crowd = Crowd::new(target, *clients)?;
+    report.setting("processes", crowd.processes());
     let before = probe.and_then(Probe::usage);
     let own = Probe::own().usage();
     let (start, mut progress, mut took) = (now(), Progress::start(), latency::histogram());
-    fleet.log_in_all(0..fleet.connections(), args.at_once as usize, |fleet, nanoseconds| {
+    crowd.log_in(args.at_once, |inside, nanoseconds| {
         took.saturating_record(nanoseconds);
-        progress.tick(now(), || format!("{} of {clients} logged in", fleet.inside));
+        progress.tick(now(), || format!("{inside} of {clients} logged in"));
     })?;
     let rate = f64::from(*clients) * 1e9 / (now() - start) as f64;
     let inside = probe.and_then(Probe::usage);
     let end = now() + args.settle * SECOND;
     while now() < end {
-        fleet.turn(end.min(progress.next()), |_, _, _| {})?;
-        progress.tick(now(), || format!("{} idle", fleet.inside));
+        crowd.fleet.turn(end.min(progress.next()), |_, _, _| {})?;
+        progress.tick(now(), || format!("{} idle", crowd.inside()));
     }
     report.figure("log-ins", rate, "/s");
     report.latency("log-in", Quantiles::of(&took));
@@ -60,7 +61,7 @@ pub fn run(args: &IdleArgs) -> Result<(), Failure> {
         (Some(before), Some(inside), Some(after)) => {
             let grown = after.resident.saturating_sub(before.resident) as f64;
             report.figure("server resident a client", grown / f64::from(*clients), "bytes");
-            report.figure("server resident a connection", grown / fleet.connections() as f64, "bytes");
+            report.figure("server resident a connection", grown / f64::from(crowd.connections()), "bytes");
             report.figure("server resident before", before.resident as f64 / 1048576.0, "MiB");
             report.figure("server resident with them", after.resident as f64 / 1048576.0, "MiB");
             report.figure("server CPU a log-in", (inside.cpu - before.cpu) * 1e6 / f64::from(*clients), "us");
@@ -71,11 +72,12 @@ pub fn run(args: &IdleArgs) -> Result<(), Failure> {
     }
     if let (Some(before), Some(after)) = (own, Probe::own().usage()) {
         let grown = after.resident.saturating_sub(before.resident) as f64;
-        report.figure("generator resident a client", grown / f64::from(*clients), "bytes");
+        report.figure("generator resident a client", grown / f64::from(crowd.fleet.clients()), "bytes");
     }
     if let Some(floor) = &floor {
         report.beside("log-ins", rate, floor);
     }
-    report.broken(&fleet);
+    report.broken(&crowd.fleet);
+    report.broken_elsewhere(crowd.end());
     report.finish(output)
 }

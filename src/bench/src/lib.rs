@@ -9,6 +9,7 @@ mod args;
 mod check;
 mod clock;
 mod conn;
+mod crowd;
 mod day;
 mod dice;
 mod drive;
@@ -79,6 +80,8 @@ pub enum Scenario {
     Floor(floors::FloorsArgs),
     #[command(hide = true)]
     Drain(floor::DrainArgs),
+    #[command(hide = true)]
+    Hold(crowd::HoldArgs),
 }
 
 const PAIRS: &str = "\
@@ -186,5 +189,6 @@ pub fn run(scenario: &Scenario) -> Result<(), Failure> {
         Scenario::Ramp(args) => ramp::run(args),
         Scenario::Floor(args) => floors::run(args),
         Scenario::Drain(args) => floor::drain(args),
+        Scenario::Hold(args) => crowd::hold(args),
     }
 }

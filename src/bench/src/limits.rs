@@ -20,17 +20,22 @@ pub fn source(server: IpAddr, connection: usize) -> Option<IpAddr> {
     }
 }
 
-/// Raises the limit of open files as far as it goes, and says so where that is not enough.
-pub fn room_for(connections: u64) -> Result<(), Failure> {
+/// Connections that this process can have, with the limit of open files raised as far as it goes; at least one.
+pub fn connections() -> Result<u32, Failure> {
     let limit = rlimit::increase_nofile_limit(u64::MAX).map_err(Failure::because)?;
-    if connections + OTHER_FILES <= limit {
+    Ok(u32::try_from(limit.saturating_sub(OTHER_FILES)).unwrap_or(u32::MAX).max(1))
+}
+
+/// Refuses more than this process can have.
+pub fn room_for(wanted: usize) -> Result<(), Failure> {
+    let most = connections()?;
+    if wanted <= most as usize {
         return Ok(());
     }
-    let most = limit.saturating_sub(OTHER_FILES);
     Err(Failure::because(format!(
-        "{connections} connections are as many open files, and this process may have {limit}: ask for at most {most}, \
-         raise the hard limit (ulimit -Hn), let clients share connections (--per-connection), or run a second bench \
-         beside this one"
+        "{wanted} connections are as many open files, and a process may have {most} of them here: ask for fewer, raise \
+         the hard limit (ulimit -Hn), let clients share connections (--per-connection), or run a second bench beside \
+         this one"
     )))
 }
 

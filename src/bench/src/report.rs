@@ -107,6 +107,14 @@ impl Report {
         }
     }
 
+    /// The same of other processes, which have said why themselves.
+    pub fn broken_elsewhere(&mut self, ended: u64) {
+        self.broken += ended;
+        if ended > 0 {
+            self.note(format!("{ended} connections of helper processes ended by themselves"));
+        }
+    }
+
     fn text(&self) -> String {
         let mut text = format!("{}\n", self.heading);
         // Writing into a string does not fail.
