@@ -42,8 +42,8 @@ pub struct RoomsArgs {
     pub output: Output,
 }
 
-/// Messages in one `send` of the floor that coalesces.
-const COALESCED: u32 = 32;
+/// Messages in one `send` of each floor: past the first it is coalescing.
+const FLOORS: &[u32] = &[1, 8, 32];
 
 pub fn run(args: &RoomsArgs) -> Result<(), Failure> {
     let RoomsArgs { rooms, members, senders, timing, target, output, transient, .. } = args;
@@ -75,7 +75,7 @@ pub fn run(args: &RoomsArgs) -> Result<(), Failure> {
         rooms.checked_mul(*members).ok_or_else(|| Failure::because("that is more than 4 billion members"))?;
     let mut fleet = Fleet::new(target, listening + rooms * senders)?;
     let sockets = listening.div_ceil(target.per_connection);
-    let floors: &[u32] = if output.no_floor { &[] } else { &[1, COALESCED] };
+    let floors = if output.no_floor { &[] } else { FLOORS };
     let floors =
         floors.iter().map(|batch| floor::fan_out(sockets, *batch, timing.size)).collect::<Result<Vec<_>, _>>()?;
     setup::log_in(&mut fleet)?;
