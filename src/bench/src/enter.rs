@@ -38,7 +38,11 @@ impl Fleet {
             })?;
             if self.refused + self.closed > 0 {
                 let why = self.why.take().unwrap_or_default();
-                let hint = if self.inside == 0 { self.is_it_running() } else { String::new() };
+                let hint = match self.inside {
+                    0 => self.is_it_running(),
+                    _ if self.closed > 0 => " (does it take no more? [net] max_connections says how many)".to_owned(),
+                    _ => String::new(),
+                };
                 let inside = self.inside;
                 return Err(Failure::because(format!("{}: {why}, {inside} clients were in{hint}", self.address())));
             }
