@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admission::Admission;
-use crate::core::{Binding, Core, Knobs, Pool, SinkCore, StageCore, Target};
+use crate::core::{Binding, Core, Pool, SinkCore, StageCore, Target};
 use crate::delay::Delay;
 use crate::overload::Decisions;
 use crate::pipeline::{Threads, unknown};
@@ -35,8 +35,7 @@ impl<E: Event> Pipeline<E> {
             let names =
                 topology.pools.iter().map(|pool| &pool.name).chain(topology.stages.iter().map(|stage| &stage.name));
             let pools = names.map(|name| Pool::new(name.as_str().into())).collect();
-            for (i, settings) in topology.stages.iter().enumerate() {
-                let pool = pool_of(&topology, i);
+            for settings in &topology.stages {
                 let module = modules[&settings.module].clone();
                 let outputs = module.outputs().iter().map(|output| {
                     let to = match output.kind {
@@ -46,14 +45,11 @@ impl<E: Event> Pipeline<E> {
                     (*output, to)
                 });
                 let outputs = Binding::join(outputs);
-                let share = share(settings, module.sheddable());
                 stages.push(StageCore::new(
                     settings.name.as_str().into(),
                     module,
                     outputs,
-                    pool,
                     settings.bound,
-                    Knobs::new(settings.workers, settings.batch, share, settings.window, settings.policy),
                     Delay::new(settings.delay_target, settings.delay_interval),
                     env.now(),
                 ));
@@ -90,7 +86,7 @@ impl<E: Event> Pipeline<E> {
 }
 
 /// How many events of one key a stage takes.
-pub(crate) fn share(settings: &StageSettings, sheddable: bool) -> usize {
+fn share(settings: &StageSettings, sheddable: bool) -> usize {
     match sheddable && settings.key_share < 1.0 {
         true => ((settings.bound as f64 * settings.key_share) as usize).max(1),
         false => usize::MAX,
@@ -174,7 +170,8 @@ fn pool_of(topology: &Topology, stage: usize) -> usize {
 }
 
 impl<E: Event> Core<E> {
-    /// Sets every figure as a checked topology has it; its stages and pools are those that the core was built with.
+    /// Sets every figure as a checked topology has it; its stages and pools are those that the core was built with. Wake
+    /// everybody afterwards.
     pub fn put_into_force(&self, topology: &Topology) {
         for (stage, settings) in self.stages.iter().zip(&topology.stages) {
             stage.knobs.workers.store(settings.workers, SeqCst);

@@ -63,7 +63,8 @@ pub(crate) struct StageCore<E: Event> {
     pub metrics: StageMetrics,
 }
 
-/// What may be changed while events flow.
+/// What may be changed while events flow. Set by [`Core::put_into_force`], from the first topology on.
+#[derive(Default)]
 pub(crate) struct Knobs {
     pub workers: AtomicUsize,
     pub batch: AtomicUsize,
@@ -133,18 +134,6 @@ pub(crate) struct Pool {
 }
 
 impl Knobs {
-    pub fn new(workers: usize, batch: usize, share: usize, window: usize, policy: Policy) -> Knobs {
-        let knobs = Knobs {
-            workers: AtomicUsize::new(workers),
-            batch: AtomicUsize::new(batch),
-            share: AtomicUsize::new(share),
-            window: AtomicUsize::new(window),
-            policy: AtomicU8::new(0),
-        };
-        knobs.set_policy(policy);
-        knobs
-    }
-
     pub fn policy(&self) -> Policy {
         match self.policy.load(SeqCst) {
             0 => Policy::Block,
@@ -179,14 +168,11 @@ impl<E> SinkCore<E> {
 }
 
 impl<E: Event> StageCore<E> {
-    #[allow(clippy::too_many_arguments)]
     pub fn new(
         name: Arc<str>,
         module: Arc<dyn Module<E>>,
         outputs: Vec<Binding>,
-        pool: usize,
         bound: usize,
-        knobs: Knobs,
         delay: Delay,
         now: u64,
     ) -> StageCore<E> {
@@ -194,9 +180,9 @@ impl<E: Event> StageCore<E> {
             name,
             module,
             outputs,
-            pool: AtomicUsize::new(pool),
+            pool: AtomicUsize::new(0),
             queue: Queue::new(bound),
-            knobs,
+            knobs: Knobs::default(),
             inside: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             deadlines: Deadlines::new(),
@@ -388,7 +374,7 @@ impl<E: Event> Core<E> {
 
     /// Lets each stage be served by the pool that `pool_of` names. A thread that is inside a stage that moves finishes its
     /// batch. Nothing waits unseen: whoever hands in an event, or leaves a stage, looks at its pool after that and wakes it,
-    /// and everybody is woken here once all have moved.
+    /// and the caller wakes everybody afterwards.
     pub fn move_stages(&self, pool_of: impl Fn(usize) -> usize) {
         let mut stages: Vec<usize> = (0..self.stages.len()).collect();
         stages.sort_by_key(|stage| std::cmp::Reverse(self.stages[*stage].far));
@@ -397,7 +383,6 @@ impl<E: Event> Core<E> {
         }
         stages.iter().for_each(|stage| self.stages[*stage].pool.store(pool_of(*stage), SeqCst));
         self.moves.fetch_add(1, SeqCst);
-        self.wake_everybody();
     }
 
     pub fn sink_has_room(&self, sink: usize) {
