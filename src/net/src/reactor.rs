@@ -139,18 +139,18 @@ impl Reactor {
                     _ => self.look_at(event),
                 }
             }
-            self.accept();
             self.attend();
+            self.lend(); // before guests: what members said must not wait for them
+            self.accept();
             self.read_guests();
             self.part();
             self.take_turns();
-            self.lend();
             self.mail();
             self.walk();
             self.release();
             self.look_at_deadlines();
             self.flush();
-            self.lend(); // for what came up since: connections that ended
+            self.lend(); // for what came up since: guests, and connections that ended
         }
         self.stop();
         self.lend();
