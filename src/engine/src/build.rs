@@ -7,11 +7,12 @@ use crate::admission::Admission;
 use crate::core::{Binding, Core, Pool, SinkCore, StageCore, Target};
 use crate::delay::Delay;
 use crate::overload::Decisions;
-use crate::pipeline::{Threads, unknown};
+use crate::pipeline::Threads;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use crate::sync::{Mutex, lock};
 use crate::threads::Alarm;
 use crate::topology::NONE;
+use crate::tuning::unknown;
 use crate::{Env, Event, Modules, OutputKind, Pipeline, Place, Problem, Sinks, StageSettings, Supervisor, Topology};
 
 impl<E: Event> Pipeline<E> {

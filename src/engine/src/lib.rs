@@ -38,6 +38,7 @@ mod sync;
 mod threads;
 mod ticket;
 mod topology;
+mod tuning;
 mod worker;
 
 pub use api::{Event, Item, Late, Module, Modules, Output, OutputKind, Refusal, Sink, Sinks, Stage, Supervisor};
@@ -47,9 +48,10 @@ pub use door::Door;
 pub use env::Env;
 pub use helper::Helper;
 pub use journey::{Journey, Mark};
-pub use pipeline::{Pipeline, PoolPatch, StagePatch};
+pub use pipeline::Pipeline;
 pub use report::{Blocked, Percentiles, PoolReport, StageReport, Totals, WAIT_BUCKETS_NS};
 
 pub use sim::{Outside, Sim};
 pub use ticket::Ticket;
 pub use topology::{Place, Policy, PoolSettings, Problem, StageSettings, Topology};
+pub use tuning::{PoolPatch, StagePatch};

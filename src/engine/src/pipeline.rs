@@ -11,7 +11,8 @@ use crate::sync::atomic::Ordering::SeqCst;
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Mutex, lock};
 use crate::threads::staff;
-use crate::{Door, Event, Modules, Place, Policy, PoolSettings, Problem, StageSettings, Topology};
+use crate::tuning::{PoolPatch, StagePatch, refuse_another_graph};
+use crate::{Door, Event, Modules, Place, Problem, StageSettings, Topology};
 
 /// A running pipeline. Dropping it stops it.
 pub struct Pipeline<E: Event> {
@@ -25,40 +26,6 @@ pub struct Pipeline<E: Event> {
 pub(crate) struct Threads {
     started: bool,
     all: Vec<JoinHandle<()>>,
-}
-
-/// A change of a stage. What is `None` stays as it is.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct StagePatch {
-    /// The pool that serves it: a shared one, or `Some(None)` for its own.
-    pub pool: Option<Option<String>>,
-    /// Threads that may be inside at once; a pool of its own is resized with it.
-    pub workers: Option<usize>,
-    /// Events a thread takes in one go.
-    pub batch: Option<usize>,
-    /// Events that may be waiting, worked on and held.
-    pub bound: Option<usize>,
-    /// What happens when it is full.
-    pub policy: Option<Policy>,
-    /// The wait above which the door begins to close.
-    pub delay_target: Option<Duration>,
-    /// How often that is decided.
-    pub delay_interval: Option<Duration>,
-    /// The share of the bound for one key.
-    pub key_share: Option<f64>,
-    /// Overlapping events of one key.
-    pub window: Option<usize>,
-}
-
-/// A change of a pool.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct PoolPatch {
-    /// How many threads; the stage of a pool of its own is resized with it.
-    pub workers: Option<usize>,
-    /// How long a thread without work looks for some before it parks; a stage's own pool never does.
-    pub spin: Option<Duration>,
-    /// Whether those who hand events in help it; nobody helps a stage's own pool.
-    pub helped: Option<bool>,
 }
 
 impl<E: Event> Pipeline<E> {
@@ -177,60 +144,42 @@ impl<E: Event> Pipeline<E> {
     }
 
     /// Changes a stage while events flow: all of it or, with the reasons, nothing. What each thread does next goes by it.
-    pub fn set_stage(&self, name: &str, patch: StagePatch) -> Result<StageSettings, Vec<Problem>> {
+    pub fn set_stage(&self, name: &str, patch: StagePatch) -> Result<(), Vec<Problem>> {
         let mut topology = lock(&self.core.topology);
-        let mut changed = topology.clone();
-        let Some(i) = changed.stages.iter().position(|stage| stage.name == name) else {
-            return Err(vec![unknown(Place::Stage { stage: name.to_owned(), field: "name" }, "stage", name)]);
-        };
-        let settings = &mut changed.stages[i];
-        settings.pool = patch.pool.unwrap_or(settings.pool.take());
-        settings.workers = patch.workers.unwrap_or(settings.workers);
-        settings.batch = patch.batch.unwrap_or(settings.batch);
-        settings.bound = patch.bound.unwrap_or(settings.bound);
-        settings.policy = patch.policy.unwrap_or(settings.policy);
-        settings.delay_target = patch.delay_target.unwrap_or(settings.delay_target);
-        settings.delay_interval = patch.delay_interval.unwrap_or(settings.delay_interval);
-        settings.key_share = patch.key_share.unwrap_or(settings.key_share);
-        settings.window = patch.window.unwrap_or(settings.window);
-        let settings = settings.clone();
-        self.apply(&mut topology, changed)?;
-        Ok(settings)
+        let changed = topology.with_stage(name, patch).map_err(|problem| vec![problem])?;
+        self.apply(&mut topology, changed)
     }
 
     /// Changes a pool while events flow. A thread that is to leave finishes its batch and starts no other.
-    pub fn set_pool(&self, name: &str, patch: PoolPatch) -> Result<PoolSettings, Vec<Problem>> {
+    pub fn set_pool(&self, name: &str, patch: PoolPatch) -> Result<(), Vec<Problem>> {
         let mut topology = lock(&self.core.topology);
-        let mut changed = topology.clone();
-        let settings = if let Some(pool) = changed.pools.iter_mut().find(|pool| pool.name == name) {
-            pool.workers = patch.workers.unwrap_or(pool.workers);
-            pool.spin = patch.spin.unwrap_or(pool.spin);
-            pool.helped = patch.helped.unwrap_or(pool.helped);
-            pool.clone()
-        } else if let Some(stage) = changed.stages.iter_mut().find(|s| s.pool.is_none() && s.name == name) {
-            for (given, field) in [(patch.spin.is_some(), "spin"), (patch.helped.is_some(), "helped")] {
-                if given {
-                    let place = Place::Pool { pool: name.to_owned(), field };
-                    let reason = "only a shared pool has this".to_owned();
-                    return Err(vec![Problem { place, reason, help: "name a pool in the stage".to_owned() }]);
-                }
-            }
-            stage.workers = patch.workers.unwrap_or(stage.workers);
-            PoolSettings { name: name.to_owned(), workers: stage.workers, spin: Duration::ZERO, helped: false }
-        } else {
-            return Err(vec![unknown(Place::Pool { pool: name.to_owned(), field: "name" }, "pool", name)]);
-        };
-        self.apply(&mut topology, changed)?;
-        Ok(settings)
+        let changed = topology.with_pool(name, patch).map_err(|problem| vec![problem])?;
+        self.apply(&mut topology, changed)
+    }
+
+    /// Puts other figures of the same graph into force while events flow: all of them or, with the reasons, nothing.
+    pub fn set_topology(&self, wanted: Topology) -> Result<(), Vec<Problem>> {
+        let mut topology = lock(&self.core.topology);
+        refuse_another_graph(&topology, &wanted)?;
+        self.apply(&mut topology, wanted)
+    }
+
+    /// What [`Pipeline::set_topology`] would say; nothing is changed.
+    pub fn try_topology(&self, wanted: &Topology) -> Result<(), Vec<Problem>> {
+        refuse_another_graph(&lock(&self.core.topology), wanted)?;
+        self.problems_of(wanted)
+    }
+
+    fn problems_of(&self, wanted: &Topology) -> Result<(), Vec<Problem>> {
+        let entries: Vec<&str> = self.entries.iter().map(String::as_str).collect();
+        let mut problems = wanted.check(&self.modules, &entries);
+        problems.retain(|problem| problem.reason != UNUSED_POOL);
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
     fn apply(&self, topology: &mut Topology, changed: Topology) -> Result<(), Vec<Problem>> {
-        let entries: Vec<&str> = self.entries.iter().map(String::as_str).collect();
-        let mut problems = changed.check(&self.modules, &entries);
-        problems.retain(|problem| problem.reason != UNUSED_POOL);
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        self.problems_of(&changed)?;
+        let mut problems = Vec::new();
         let core = &self.core;
         core.put_into_force(&changed);
         let before = std::mem::replace(topology, changed);
@@ -315,8 +264,4 @@ fn pause() {
     crate::sync::thread::yield_now();
     #[cfg(not(feature = "shuttle"))]
     std::thread::sleep(Duration::from_millis(1));
-}
-
-pub(crate) fn unknown(place: Place, what: &str, name: &str) -> Problem {
-    Problem { place, reason: format!("there is no {what} {name:?}"), help: String::new() }
 }

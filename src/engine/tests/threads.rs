@@ -50,18 +50,18 @@ fn change_something(pipeline: &Pipeline<Ev>, random: &Random) {
         0 => {
             let pool = &pools[random.below(pools.len() as u64) as usize];
             let workers = Some(1 + random.below(4) as usize);
-            pipeline.set_pool(&pool.name, PoolPatch { workers, ..PoolPatch::default() }).map(|_| ())
+            pipeline.set_pool(&pool.name, PoolPatch { workers, ..PoolPatch::default() })
         }
         1 if !topology.pools.is_empty() => {
             let pool = &topology.pools[random.below(topology.pools.len() as u64) as usize].name;
             let spin = Some(Duration::from_micros(random.below(20)));
-            pipeline.set_pool(pool, PoolPatch { spin, helped: Some(random.below(4) > 0), workers: None }).map(|_| ())
+            pipeline.set_pool(pool, PoolPatch { spin, helped: Some(random.below(4) > 0), workers: None })
         }
         2 => {
             let stage = &topology.stages[random.below(5) as usize].name;
             let all = topology.pools.iter().map(|pool| Some(pool.name.clone())).chain([None]).collect::<Vec<_>>();
             let pool = all[random.below(all.len() as u64) as usize].clone();
-            pipeline.set_stage(stage, StagePatch { pool: Some(pool), ..StagePatch::default() }).map(|_| ())
+            pipeline.set_stage(stage, StagePatch { pool: Some(pool), ..StagePatch::default() })
         }
         _ => {
             let stage = &topology.stages[random.below(5) as usize].name;
@@ -71,7 +71,7 @@ fn change_something(pipeline: &Pipeline<Ev>, random: &Random) {
                 bound: Some(32 + random.below(100) as usize),
                 ..StagePatch::default()
             };
-            pipeline.set_stage(stage, patch).map(|_| ())
+            pipeline.set_stage(stage, patch)
         }
     };
     outcome.unwrap();
