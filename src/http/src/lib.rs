@@ -20,8 +20,8 @@ mod stream;
 mod target;
 
 pub use admin::{
-    Admin, Blocked, Percentiles, Policy, PoolPatch, PoolReport, Readiness, Refused, StagePatch, StageReport, Trace,
-    TraceOf, TraceStep,
+    Admin, Blocked, Change, Effect, Figures, How, Percentiles, Policy, PoolPatch, PoolReport, Readiness, Refused,
+    Saved, Setting, StagePatch, StageReport, Trace, TraceOf, TraceStep, Wish,
 };
 pub use hooks::{HookOptions, WebhookHooks};
 pub use metrics::{Family, Kind, Sample, Value};

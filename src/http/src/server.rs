@@ -213,7 +213,7 @@ fn serve_admin(
                 });
                 continue;
             };
-            let routes = TowerToHyperService::new(routes.clone());
+            let routes = TowerToHyperService::new(admin::for_peer(routes.clone(), peer));
             let connection = patient(head_timeout).serve_connection(TokioIo::new(stream), routes);
             tokio::spawn(async move {
                 if let Err(error) = connection.await {

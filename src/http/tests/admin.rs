@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tidegate_http::{
-    Admin, Blocked, Deps, Family, HttpRuntime, HttpSide, Kind, Options, Percentiles, Policy, PoolPatch, PoolReport,
-    Readiness, Refused, Sample, StagePatch, StageReport, StartError, TraceOf, TraceStep, bind_admin,
+    Admin, Blocked, Change, Deps, Family, How, HttpRuntime, HttpSide, Kind, Options, Percentiles, Policy, PoolReport,
+    Readiness, Refused, Sample, Saved, Setting, StageReport, StartError, TraceOf, TraceStep, Wish, bind_admin,
 };
 
 struct Table {
     route: Mutex<StageReport>,
     reasons: Mutex<Vec<String>>,
+    pool_workers: Mutex<usize>,
+    changes: Mutex<Vec<Change>>,
 }
 
 fn report() -> StageReport {
@@ -58,39 +60,72 @@ impl Admin for Table {
         (name == "route").then(|| self.stages().remove(0))
     }
 
-    fn change_stage(&self, name: &str, patch: StagePatch) -> Result<StageReport, Refused> {
-        if name != "route" {
-            return Err(Refused::Unknown);
-        }
-        if patch.batch > Some(1000) {
-            return Err(Refused::Impossible("batch is 1001; persist holds at most 1000".into()));
-        }
-        let mut route = self.route.lock().unwrap();
-        route.workers = patch.workers.unwrap_or(route.workers);
-        route.batch = patch.batch.unwrap_or(route.batch);
-        route.policy = patch.policy.unwrap_or(route.policy);
-        route.delay_target_ms = patch.delay_target_ms.or(route.delay_target_ms);
-        Ok(route.clone())
+    fn change(&self, wish: Wish, how: How) -> Result<Change, Refused> {
+        let changes = match wish {
+            Wish::Stage(name, patch) => {
+                if name != "route" {
+                    return Err(Refused::Unknown);
+                }
+                if patch.batch > Some(1000) {
+                    return Err(Refused::Impossible("batch is 1001; persist holds at most 1000".into()));
+                }
+                let mut route = self.route.lock().unwrap();
+                let from = route.workers;
+                if !how.dry_run {
+                    route.workers = patch.workers.unwrap_or(from);
+                    route.batch = patch.batch.unwrap_or(route.batch);
+                    route.policy = patch.policy.unwrap_or(route.policy);
+                    route.delay_target_ms = patch.delay_target_ms.or(route.delay_target_ms);
+                }
+                let to = json!(patch.workers.unwrap_or(from));
+                vec![Setting { key: "stages.route.workers".into(), from: json!(from), to }]
+            }
+            Wish::Pool(name, patch) => {
+                if name != "common" {
+                    return Err(Refused::Unknown);
+                }
+                *self.pool_workers.lock().unwrap() = patch.workers.unwrap_or(2);
+                Vec::new()
+            }
+            Wish::Undo => return Err(Refused::Conflict("There is nothing to undo.".into())),
+            Wish::Reload => Vec::new(),
+        };
+        let change = Change {
+            id: 1,
+            at_ms: 5,
+            by: how.by,
+            changes,
+            undoes: None,
+            undone_by: None,
+            effect: Vec::new(),
+            dry_run: how.dry_run,
+        };
+        self.changes.lock().unwrap().push(change.clone());
+        Ok(change)
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        self.changes.lock().unwrap().clone()
+    }
+
+    fn config(&self) -> String {
+        "[stages.route]\n".to_owned()
+    }
+
+    fn save(&self, how: How) -> Result<Saved, Refused> {
+        let backup = (!how.dry_run).then(|| "pipeline.toml.bak".to_owned());
+        Ok(Saved { file: "pipeline.toml".into(), backup, changes: Vec::new(), dry_run: how.dry_run })
     }
 
     fn pools(&self) -> Vec<PoolReport> {
         vec![PoolReport {
             name: "common".into(),
-            workers: 2,
+            workers: *self.pool_workers.lock().unwrap(),
             spin_us: 5.0,
             reactors: true,
             helped: 0,
             stages: vec!["route".into()],
         }]
-    }
-
-    fn change_pool(&self, name: &str, patch: PoolPatch) -> Result<PoolReport, Refused> {
-        let pool = self.pools().remove(0);
-        match (name, patch.workers) {
-            ("common", Some(workers)) => Ok(PoolReport { workers, ..pool }),
-            ("common", None) => Ok(pool),
-            _ => Err(Refused::Unknown),
-        }
     }
 
     fn trace(&self, of: TraceOf) -> Vec<TraceStep> {
@@ -123,7 +158,12 @@ fn server() -> Server {
 
 fn with(options: Options) -> Server {
     let runtime = HttpRuntime::start(1).unwrap();
-    let table = Arc::new(Table { route: Mutex::new(report()), reasons: Mutex::default() });
+    let table = Arc::new(Table {
+        route: Mutex::new(report()),
+        reasons: Mutex::default(),
+        pool_workers: Mutex::new(2),
+        changes: Mutex::default(),
+    });
     let listener = bind_admin("127.0.0.1:0".parse().unwrap()).unwrap();
     let deps = Deps { admin: Some((listener, table.clone())), ..Deps::default() };
     let side = HttpSide::start(&runtime, options, deps).unwrap();
@@ -208,6 +248,40 @@ fn a_change_is_made_and_shown_or_refused_whole() {
     assert_eq!(server.json("GET", "/stages", ""), before);
     assert_eq!(server.json("DELETE", "/stages/route", "").0, 405);
     assert_eq!(server.json("GET", "/nothing", "").0, 404);
+}
+
+#[test]
+fn a_change_may_be_tried_and_says_who_asked() {
+    let server = server();
+    let (status, tried) = server.json("PATCH", "/stages/route?dry_run=true", r#"{"workers":3}"#);
+    assert_eq!((status, &tried["dry_run"]), (200, &json!(true)));
+    assert_eq!(tried["changes"], json!([{"key": "stages.route.workers", "from": 1, "to": 3}]));
+    assert_eq!(server.json("GET", "/stages/route", "").1["workers"], 1);
+    assert_eq!(server.json("PATCH", "/stages/route?dry=1", r#"{"workers":3}"#).0, 400);
+    assert_eq!(server.json("POST", "/undo", ""), (409, json!({"code": 409, "error": "There is nothing to undo."})));
+    assert_eq!(server.json("GET", "/undo", "").0, 405);
+    assert_eq!(server.json("POST", "/config/save", "").1["backup"], "pipeline.toml.bak");
+    assert_eq!(server.json("POST", "/config/reload?dry_run=true", "").1["dry_run"], true);
+    let (status, head, text) = server.ask("GET", "/config", "");
+    assert_eq!((status, &*text), (200, "[stages.route]\n"));
+    assert!(head.contains("application/toml"), "{head}");
+    let by = server.json("GET", "/changes", "").1[0]["by"].as_str().unwrap().to_owned();
+    assert!(by.starts_with("from 127.0.0.1:"), "{by}");
+}
+
+/// A browser sends a POST for any page, without asking first.
+#[test]
+fn pages_of_other_origins_change_nothing() {
+    let server = server();
+    for (origin, status) in [
+        ("http://evil.example", 403),
+        ("http://127.0.0.1:8000", 403),
+        ("null", 403),
+        (&*format!("http://{}", server.address), 409),
+    ] {
+        let host = format!("{}\r\norigin: {origin}", server.address);
+        assert_eq!(server.ask_as(&host, "POST", "/undo", "").0, status, "{origin}");
+    }
 }
 
 #[test]

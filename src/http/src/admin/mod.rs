@@ -1,11 +1,15 @@
 //! The admin side: what an engineer sees and changes while messages flow.
 //!
-//! Owns the words of the admin API as values (`report`) and its routes (`routes`). What they mean is up to the
+//! Owns the words of the admin API as values (`report`, `change`) and its routes (`routes`). What they mean is up to the
 //! implementer of [`Admin`]; this module must not know the engine.
 
+mod asker;
+mod change;
 mod report;
 mod routes;
 
+pub(crate) use asker::for_peer;
+pub use change::{Change, Effect, Figures, How, Saved, Setting, Wish};
 pub use report::{
     Blocked, Percentiles, Policy, PoolPatch, PoolReport, Readiness, StagePatch, StageReport, Trace, TraceOf, TraceStep,
 };
@@ -20,10 +24,15 @@ pub trait Admin: Send + Sync + 'static {
     fn stages(&self) -> Vec<StageReport>;
     /// `None`: there is no such stage.
     fn stage(&self, name: &str) -> Option<StageReport>;
-    /// All or nothing. What comes back is in force.
-    fn change_stage(&self, name: &str, patch: StagePatch) -> Result<StageReport, Refused>;
     fn pools(&self) -> Vec<PoolReport>;
-    fn change_pool(&self, name: &str, patch: PoolPatch) -> Result<PoolReport, Refused>;
+    /// All or nothing. What comes back is in force, unless it was only tried.
+    fn change(&self, wish: Wish, how: How) -> Result<Change, Refused>;
+    /// The last changes, oldest first.
+    fn changes(&self) -> Vec<Change>;
+    /// What is running, as a configuration file.
+    fn config(&self) -> String;
+    /// Writes what is running into the configuration file.
+    fn save(&self, how: How) -> Result<Saved, Refused>;
     /// The last things that happened to a client or a message, oldest first; empty when nothing is known.
     fn trace(&self, of: TraceOf) -> Vec<TraceStep>;
     /// What `/metrics` shows besides the stages' own figures: connections, store, hooks.
@@ -39,4 +48,6 @@ pub enum Refused {
     Unknown,
     /// The reason, and what would be right.
     Impossible(String),
+    /// It cannot be done as things are: there is nothing to undo, say.
+    Conflict(String),
 }

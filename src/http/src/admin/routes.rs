@@ -3,24 +3,23 @@
 //! Bad JSON is 400; a body that says nonsense, or a key that does not exist, 422; a name that does not exist, 404.
 //! Every question runs on a thread that may block, so that a slow one does not hold up the public side.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
-use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use http_body_util::LengthLimitError;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::{Admin, PoolPatch, Refused, StagePatch, Trace, TraceOf};
+use super::asker::{Asking, by_address};
+use super::{Admin, Change, How, PoolPatch, Refused, StagePatch, Trace, TraceOf, Wish};
 use crate::json::{Named, Wrong, wrong};
 use crate::metrics;
 
@@ -34,29 +33,16 @@ pub(crate) fn router(admin: Asked) -> Router {
         .route("/stages/{name}", get(stage).patch(change_stage))
         .route("/pools", get(pools))
         .route("/pools/{name}", get(pool).patch(change_pool))
+        .route("/undo", post(undo))
+        .route("/changes", get(changes))
+        .route("/config", get(config))
+        .route("/config/save", post(save))
+        .route("/config/reload", post(reload))
         .route("/trace", get(trace))
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(by_address))
         .with_state(admin)
-}
-
-/// A page in a browser on this machine may reach us under its own name, which its owner lets resolve to loopback, and
-/// would then pass as ours. So we are asked by address or as `localhost`; HTTP/1.0 without a host is no browser's.
-async fn by_address(request: Request, next: Next) -> Response {
-    if is_by_address(request.headers()) {
-        return next.run(request).await;
-    }
-    let words = "Ask the admin side by its IP address or as localhost: behind a proxy, let that set the Host header.";
-    wrong(StatusCode::MISDIRECTED_REQUEST, words).into_response()
-}
-
-fn is_by_address(headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let Some(host) = hosts.next() else { return true };
-    let Some(name) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else { return false };
-    let name = name.host().trim_matches(['[', ']']);
-    hosts.next().is_none() && (name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok())
 }
 
 /// Asks on a thread that may block; a panic there is an answer too.
@@ -99,12 +85,16 @@ async fn stage(State(admin): State<Asked>, Named(name): Named) -> Result<Respons
     stage.map(|stage| Json(stage).into_response()).ok_or_else(|| unknown("stage", &name))
 }
 
-async fn change_stage(State(admin): State<Asked>, Named(name): Named, body: Body) -> Result<Response, Wrong> {
+async fn change_stage(
+    State(admin): State<Asked>,
+    Named(name): Named,
+    Asking(how): Asking,
+    body: Body,
+) -> Result<Response, Wrong> {
     let patch: StagePatch = read(&whole(body).await?)?;
     patch.check().map_err(nonsense)?;
-    let asked = name.clone();
-    let changed = ask(admin, move |admin| admin.change_stage(&asked, patch)).await?;
-    changed.map(|stage| Json(stage).into_response()).map_err(|refused| refusal("stage", &name, refused))
+    let tried = change(&admin, Wish::Stage(name.clone(), patch), how).await?;
+    if tried.dry_run { Ok(Json(tried).into_response()) } else { stage(State(admin), Named(name)).await }
 }
 
 async fn pools(State(admin): State<Asked>) -> Result<Response, Wrong> {
@@ -117,12 +107,48 @@ async fn pool(State(admin): State<Asked>, Named(name): Named) -> Result<Response
     pool.map(|pool| Json(pool).into_response()).ok_or_else(|| unknown("pool", &name))
 }
 
-async fn change_pool(State(admin): State<Asked>, Named(name): Named, body: Body) -> Result<Response, Wrong> {
+async fn change_pool(
+    State(admin): State<Asked>,
+    Named(name): Named,
+    Asking(how): Asking,
+    body: Body,
+) -> Result<Response, Wrong> {
     let patch: PoolPatch = read(&whole(body).await?)?;
     patch.check().map_err(nonsense)?;
-    let asked = name.clone();
-    let changed = ask(admin, move |admin| admin.change_pool(&asked, patch)).await?;
-    changed.map(|pool| Json(pool).into_response()).map_err(|refused| refusal("pool", &name, refused))
+    let tried = change(&admin, Wish::Pool(name.clone(), patch), how).await?;
+    if tried.dry_run { Ok(Json(tried).into_response()) } else { pool(State(admin), Named(name)).await }
+}
+
+async fn undo(State(admin): State<Asked>, Asking(how): Asking) -> Result<Response, Wrong> {
+    Ok(Json(change(&admin, Wish::Undo, how).await?).into_response())
+}
+
+async fn reload(State(admin): State<Asked>, Asking(how): Asking) -> Result<Response, Wrong> {
+    Ok(Json(change(&admin, Wish::Reload, how).await?).into_response())
+}
+
+async fn change(admin: &Asked, wish: Wish, how: How) -> Result<Change, Wrong> {
+    let (kind, name) = match &wish {
+        Wish::Stage(name, _) => ("stage", name.clone()),
+        Wish::Pool(name, _) => ("pool", name.clone()),
+        Wish::Undo | Wish::Reload => ("change", String::new()),
+    };
+    let changed = ask(admin.clone(), move |admin| admin.change(wish, how)).await?;
+    changed.map_err(|refused| refusal(kind, &name, refused))
+}
+
+async fn changes(State(admin): State<Asked>) -> Result<Response, Wrong> {
+    Ok(Json(ask(admin, |admin| admin.changes()).await?).into_response())
+}
+
+async fn config(State(admin): State<Asked>) -> Result<Response, Wrong> {
+    let text = ask(admin, |admin| admin.config()).await?;
+    Ok(([(header::CONTENT_TYPE, "application/toml; charset=utf-8")], text).into_response())
+}
+
+async fn save(State(admin): State<Asked>, Asking(how): Asking) -> Result<Response, Wrong> {
+    let saved = ask(admin, move |admin| admin.save(how)).await?;
+    saved.map(|saved| Json(saved).into_response()).map_err(|refused| refusal("file", "", refused))
 }
 
 #[derive(Deserialize)]
@@ -150,7 +176,8 @@ async fn trace(
 async fn nothing() -> Wrong {
     wrong(
         StatusCode::NOT_FOUND,
-        "There is nothing here. Paths: /readyz, /metrics, /stages, /stages/NAME, /pools, /pools/NAME, /trace.",
+        "There is nothing here. Paths: /readyz, /metrics, /stages, /stages/NAME, /pools, /pools/NAME, /changes, /undo, /config, \
+         /config/save, /config/reload, /trace.",
     )
 }
 
@@ -205,5 +232,6 @@ fn refusal(kind: &str, name: &str, refused: Refused) -> Wrong {
     match refused {
         Refused::Unknown => unknown(kind, name),
         Refused::Impossible(why) => nonsense(why),
+        Refused::Conflict(why) => wrong(StatusCode::CONFLICT, why),
     }
 }
