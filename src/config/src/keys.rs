@@ -399,3 +399,24 @@ pub(crate) fn of(section: &str) -> impl Iterator<Item = &'static Key> + use<'_> 
 pub(crate) fn find(section: &str, name: &str) -> Option<&'static Key> {
     of(section).find(|key| key.name == name)
 }
+
+/// Keys of stages and pools that the admin port changes while the server runs.
+const LIVE: [(&str, &str); 12] = [
+    ("stages", "pool"),
+    ("stages", "workers"),
+    ("stages", "batch"),
+    ("stages", "bound"),
+    ("stages", "policy"),
+    ("stages", "delay_target"),
+    ("stages", "delay_interval"),
+    ("stages", "key_share"),
+    ("stages", "window"),
+    ("pools", "workers"),
+    ("pools", "spin"),
+    ("pools", "reactors"),
+];
+
+/// Whether a key can be changed without a restart.
+pub(crate) fn is_live(section: &str, name: &str) -> bool {
+    LIVE.contains(&(section, name))
+}

@@ -1,16 +1,20 @@
 //! `pipeline.toml`: read, checked whole, and explained where it is wrong.
 //!
 //! Owns the names of the file, their defaults, every complaint about them, the reference page, and the drawings of a
-//! topology. Knows the engine's topology and the domain's apps as values. Must not know stages (a catalogue tells what
-//! they declare), sockets or disks: nothing here is opened, bound or started.
+//! topology; also what differs between two of them, and how what is running is written back into a file. Knows the
+//! engine's topology and the domain's apps as values. Must not know stages (a catalogue tells what they declare) or
+//! sockets: nothing here is bound or started, and nothing but `file.rs` touches a disk.
 //!
-//! Start reading at [`load`]; `keys.rs` is the table of all keys.
+//! Start reading at [`load`]; `keys.rs` is the table of all keys. The way back starts at [`rewrite`].
 
 mod address;
 mod apps;
 mod catalogue;
 mod config;
 mod diagnostic;
+mod difference;
+mod edit;
+mod file;
 mod form;
 mod graph;
 mod keys;
@@ -19,9 +23,12 @@ mod load;
 mod mask;
 mod outputs;
 mod pipeline;
+mod places;
 mod problems;
 mod reference;
+mod save;
 mod section;
+mod settings;
 mod syntax;
 mod units;
 mod value;
@@ -32,12 +39,14 @@ pub use apps::{DEVELOPMENT_KEY, DEVELOPMENT_MASTER_KEY, new_app};
 pub use catalogue::{ModuleCatalogue, ModuleEntry};
 pub use config::{Config, Journeys, Listen, Memory, Net, Store, Tls, development_keys_exposed};
 pub use diagnostic::{Diagnostic, Severity, Span, render_all};
-
+pub use difference::{Difference, differences};
+pub use file::{NotReplaced, Replaced, replace};
 pub use graph::{Format, graph};
 pub use load::{WrongFile, load, load_with};
 pub use reference::reference;
+pub use save::{Unsaved, rewrite};
 pub use value::Sync;
-pub use written::write_topology;
+pub use written::{Secrets, write};
 
 /// What holds without a file: the repository's `pipeline.toml`.
 pub const DEFAULT: &str = include_str!("../../../pipeline.toml");

@@ -26,17 +26,6 @@ is wrong with a file without starting anything, `tidegate graph FILE` draws its 
 Keys marked ⟳ can be changed while the server runs (`PATCH /stages/NAME` and `PATCH /pools/NAME` on the admin port).
 ";
 
-/// Keys that the admin port changes live.
-const LIVE: [(&str, &str); 7] = [
-    ("stages", "workers"),
-    ("stages", "batch"),
-    ("stages", "bound"),
-    ("stages", "policy"),
-    ("stages", "delay_target"),
-    ("stages", "delay_interval"),
-    ("pools", "workers"),
-];
-
 /// The whole page, in Markdown; `catalogue` tells the outputs of each module.
 pub fn reference(catalogue: &ModuleCatalogue) -> String {
     let mut page = INTRODUCTION.to_owned();
@@ -49,7 +38,7 @@ pub fn reference(catalogue: &ModuleCatalogue) -> String {
                 Fallback::Absent(what) => format!("none: {what}"),
                 Fallback::Required => "required".into(),
             };
-            let live = if LIVE.contains(&(key.section, key.name)) { " ⟳" } else { "" };
+            let live = if keys::is_live(key.section, key.name) { " ⟳" } else { "" };
             let takes = match key.form.describe().strip_prefix("a table as ") {
                 Some(shape) => format!("`{shape}`"),
                 None => key.form.describe(),

@@ -52,12 +52,24 @@ pub(crate) fn parse_duration(text: &str, guess: impl Fn(&str) -> String) -> Resu
     if !micros.is_finite() || micros > 1e18 {
         return Err(Wrong::because("longer than anybody waits"));
     }
-    Ok(Duration::from_micros(micros.round() as u64))
+    // Nanoseconds as far as a double counts them one by one, a hundred days.
+    let nanos = micros * 1_000.0;
+    Ok(if nanos < 9e15 {
+        Duration::from_nanos(nanos.round() as u64)
+    } else {
+        Duration::from_micros(micros.round() as u64)
+    })
 }
 
 /// As `parse_duration` reads it, in the largest unit that keeps it whole.
 pub(crate) fn duration(value: Duration) -> String {
     let micros = value.as_micros();
+    let nanos = value.subsec_nanos() % 1_000;
+    // The admin port takes fractions of a microsecond.
+    if nanos > 0 {
+        let fraction = format!("{nanos:03}");
+        return format!("{micros}.{}us", fraction.trim_end_matches('0'));
+    }
     let unit =
         UNITS.iter().rev().find(|(_, size)| micros >= u128::from(*size) && micros.is_multiple_of(u128::from(*size)));
     match unit {
@@ -129,6 +141,12 @@ mod tests {
         #[test]
         fn a_duration_reads_back(micros in 0u64..4_000_000_000_000_000) {
             let time = Duration::from_micros(micros);
+            prop_assert_eq!(parse_duration(&duration(time), str::to_owned), Ok(time));
+        }
+
+        #[test]
+        fn parts_of_a_microsecond_read_back(nanos in 0u64..4_000_000_000_000_000) {
+            let time = Duration::from_nanos(nanos);
             prop_assert_eq!(parse_duration(&duration(time), str::to_owned), Ok(time));
         }
 

@@ -1,69 +1,67 @@
-//! A topology as the part of a `pipeline.toml` that says it, for what was changed while the server ran.
+//! A configuration as a whole `pipeline.toml`, defaults written out: what `GET /config` answers.
 //!
-//! Owns the spelling only; what is left out is what the key table has as the default. Must not know whether the
-//! topology is good.
+//! Owns the look only; the values are spelled in `settings.rs`. A file of somebody's own is changed in place instead
+//! (`save.rs`). Must not know whether the configuration is good.
 
 use std::fmt::Write;
 
-use tidegate_engine::{StageSettings, Topology};
+use crate::config::Config;
+use crate::settings::{self, Setting};
 
-use crate::keys::{self, Fallback};
-use crate::units::duration;
+/// What a written configuration does with keys and secrets of apps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrets {
+    /// Then the text loads as the same configuration.
+    Shown,
+    /// Stars in their place, for those who may look and not change. The text still loads.
+    Starred,
+}
 
-/// The `[stages]` and `[pools]` tables that load as this topology, with `in_flight` of the stages that have one.
-pub fn write_topology(topology: &Topology, in_flight: &[(String, usize)]) -> String {
-    let mut out = String::new();
-    for stage in &topology.stages {
-        _ = writeln!(out, "[stages.{}]", stage.name);
-        stage_keys(stage, &mut out);
-        let calls = in_flight.iter().find(|(name, _)| *name == stage.name);
-        if let Some((_, calls)) = calls {
-            _ = writeln!(out, "in_flight = {calls}");
+/// The file that says this configuration, every key of it, always in the same order: loaded with the same catalogue it
+/// is the same configuration again.
+pub fn write(config: &Config, secrets: Secrets) -> String {
+    // No app at all is said by an empty list; no list would mean the development app.
+    let mut out = if config.apps.is_empty() { String::from("app = []\n") } else { String::new() };
+    let settings = settings::of(config);
+    let mut header: &[String] = &[];
+    let mut rest = settings.as_slice();
+    while let Some(first) = rest.first() {
+        let (table, line) = table(&first.path);
+        if table != header {
+            let gap = if out.is_empty() { "" } else { "\n" };
+            _ = writeln!(out, "{gap}{line}");
+            header = table;
         }
-        out.push('\n');
+        let key = &first.path[table.len()];
+        let inline = first.path.len() > table.len() + 1;
+        let shared = &first.path[..=table.len()];
+        let count = if inline { rest.iter().take_while(|next| next.path.starts_with(shared)).count() } else { 1 };
+        let spell = |setting: &Setting| match secrets {
+            Secrets::Shown => setting.value.toml(),
+            // An app's two keys must differ in a good file.
+            Secrets::Starred if key == "master_key" => setting.value.starred().replacen('*', "**", 1),
+            Secrets::Starred => setting.value.starred(),
+        };
+        if inline {
+            let pairs = rest[..count].iter().filter_map(|setting| {
+                let name = setting.path.last()?;
+                Some(format!("{name} = {}", spell(setting)))
+            });
+            _ = writeln!(out, "{key} = {{ {} }}", pairs.collect::<Vec<_>>().join(", "));
+        } else {
+            _ = writeln!(out, "{key} = {}", spell(first));
+        }
+        rest = &rest[count..];
     }
-    for pool in &topology.pools {
-        _ = writeln!(out, "[pools.{}]", pool.name);
-        line("pools", "workers", pool.workers.to_string(), &mut out);
-        line("pools", "spin", quoted(&duration(pool.spin)), &mut out);
-        line("pools", "reactors", pool.helped.to_string(), &mut out);
-        out.push('\n');
-    }
-    out.truncate(out.trim_end().len());
-    out.push('\n');
     out
 }
 
-fn stage_keys(stage: &StageSettings, out: &mut String) {
-    if stage.module != stage.name {
-        line("stages", "module", quoted(&stage.module), out);
+/// The table that a setting stands in, as the beginning of its path, and the line above that table.
+fn table(path: &[String]) -> (&[String], String) {
+    match path.first().map(String::as_str) {
+        Some("app") if path.get(2).is_some_and(|name| name == "webhook") => (&path[..4], "[[app.webhook]]".into()),
+        Some("app") => (&path[..2], "[[app]]".into()),
+        Some(section @ ("stages" | "pools")) => (&path[..2], format!("[{section}.{}]", path[1])),
+        _ => (&path[..1], format!("[{}]", path[0])),
     }
-    if !stage.to.is_empty() {
-        let bound = stage.to.iter().map(|(output, target)| format!("{output} = {}", quoted(target)));
-        line("stages", "to", format!("{{ {} }}", bound.collect::<Vec<_>>().join(", ")), out);
-    }
-    if let Some(pool) = &stage.pool {
-        line("stages", "pool", quoted(pool), out);
-    }
-    line("stages", "workers", stage.workers.to_string(), out);
-    line("stages", "batch", stage.batch.to_string(), out);
-    line("stages", "bound", stage.bound.to_string(), out);
-    line("stages", "policy", quoted(&stage.policy.to_string()), out);
-    // Its default depends on the module: always said.
-    _ = writeln!(out, "delay_target = {}", quoted(&duration(stage.delay_target)));
-    line("stages", "delay_interval", quoted(&duration(stage.delay_interval)), out);
-    line("stages", "key_share", format!("{:?}", stage.key_share), out);
-    line("stages", "window", stage.window.to_string(), out);
-}
-
-fn line(section: &str, name: &str, value: String, out: &mut String) {
-    let default = keys::find(section, name).map(|key| &key.fallback);
-    if !matches!(default, Some(Fallback::Value(default)) if *default == value) {
-        _ = writeln!(out, "{name} = {value}");
-    }
-}
-
-/// Names and figures have nothing to escape.
-fn quoted(text: &str) -> String {
-    format!("\"{text}\"")
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tidegate_config::{
     Config, DEFAULT, Diagnostic, Severity, Sync, development_keys_exposed, load, new_app, reference, render_all,
-    write_topology,
 };
 use tidegate_domain::app::{Need, OnFailure};
 use tidegate_domain::hook::HookEvent;
@@ -32,23 +31,6 @@ const APP: &str = "[[app]]\nid = \"company-chat\"\nkey = \"client-key-0001\"\nma
 
 const STAGES: &str = "[stages.decode]\n[stages.authenticate]\n[stages.route]\n[stages.read]\n[stages.persist]\n\
                       [stages.fan_out]\n[stages.hook]\n[stages.push]\n";
-
-const SHARED: &str = "[stages.decode]\npool = \"common\"\n[stages.authenticate]\npool = \"common\"\n[stages.route]\n\
-                      [stages.read]\npool = \"disk\"\n[stages.persist]\npool = \"disk\"\n[stages.fan_out]\n[stages.hook]\n\
-                      to = { push = \"none\" }\n[pools.common]\nspin = \"0us\"\n[pools.disk]\nworkers = 3\n";
-
-#[test]
-fn a_topology_is_written_without_its_defaults() {
-    let config = good(SHARED);
-    let written = write_topology(&config.topology, &config.in_flight);
-    assert!(
-        written.starts_with(
-            "[stages.decode]\nto = { next = \"authenticate\" }\npool = \"common\"\ndelay_target = \"5ms\"\n\n"
-        ),
-        "{written}"
-    );
-    assert!(written.ends_with("[pools.common]\nspin = \"0us\"\n\n[pools.disk]\nworkers = 3\n"), "{written}");
-}
 
 #[test]
 fn an_empty_file_is_the_built_in_one() {
@@ -325,26 +307,6 @@ fn defaults_written_out_change_nothing() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
-
-    /// Whatever was changed while the server ran, the file that is written of it says the same.
-    #[test]
-    fn a_topology_reads_back_as_it_was_written(
-        figures in prop::collection::vec((1usize..9, 1usize..200, 800usize..9000, 1u32..=100, 100u64..5_000_000), 8),
-        shared in any::<bool>(),
-        calls in 1usize..999,
-    ) {
-        let mut topology = good(if shared { SHARED } else { "" }).topology;
-        for (stage, (workers, batch, bound, share, micros)) in topology.stages.iter_mut().zip(figures) {
-            (stage.workers, stage.batch, stage.bound) = (workers, batch, bound);
-            stage.key_share = f64::from(share) / 100.0;
-            stage.delay_target = Duration::from_micros(micros);
-            stage.policy = if share > 50 { Policy::DropOldest } else { Policy::Block };
-        }
-        let written = write_topology(&topology, &[("hook".to_owned(), calls)]);
-        let read = good(&written);
-        prop_assert_eq!(&read.topology, &topology, "{}", written);
-        prop_assert_eq!(read.in_flight("hook"), Some(calls));
-    }
 
     #[test]
     fn no_text_makes_it_panic(text in "\\PC{0,200}") {
