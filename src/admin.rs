@@ -1,4 +1,5 @@
-//! The admin API over the running server: the engine's figures in the API's words, and changes back.
+//! The admin API over the running server: the engine's figures in the API's words. Changes are
+//! made in `tuning`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -8,17 +9,20 @@ use serde_json::{Value, json};
 use tidegate_domain::ids::MessageId;
 use tidegate_engine::{self as engine, Pipeline};
 use tidegate_http::{
-    Admin, Blocked, Family, Journeys, Kind, Percentiles, Policy, PoolPatch, PoolReport, Readiness, Refused, Sample,
-    StagePatch, StageReport, TraceOf, TraceStep, Value as Figure, WebhookHooks, WebhookNotifier,
+    Admin, Blocked, Change, Family, How, Journeys, Kind, Percentiles, Policy, PoolReport, Readiness, Refused, Sample,
+    Saved, StageReport, TraceOf, TraceStep, Value as Figure, WebhookHooks, WebhookNotifier, Wish,
 };
 use tidegate_net::{Net, Stats};
 use tidegate_stages::event::Event;
 use tidegate_stages::shared::World;
 use tidegate_store::Store;
 
+use crate::tuning::Tuner;
+
 pub struct Watcher {
     world: Arc<World>,
     pipeline: Arc<Pipeline<Event>>,
+    tuner: Arc<Tuner>,
     store: Arc<dyn Store>,
     hooks: Arc<WebhookHooks>,
     notifier: Arc<WebhookNotifier>,
@@ -30,12 +34,13 @@ impl Watcher {
     pub fn new(
         world: Arc<World>,
         pipeline: Arc<Pipeline<Event>>,
+        tuner: Arc<Tuner>,
         store: Arc<dyn Store>,
         hooks: Arc<WebhookHooks>,
         notifier: Arc<WebhookNotifier>,
     ) -> Self {
         let (net, draining) = (OnceLock::new(), AtomicBool::new(false));
-        Watcher { world, pipeline, store, hooks, notifier, net, draining }
+        Watcher { world, pipeline, tuner, store, hooks, notifier, net, draining }
     }
 
     /// The reactors are up.
@@ -69,42 +74,24 @@ impl Admin for Watcher {
         self.pipeline.stage(name).map(stage_report)
     }
 
-    fn change_stage(&self, name: &str, patch: StagePatch) -> Result<StageReport, Refused> {
-        self.pipeline.stage(name).ok_or(Refused::Unknown)?;
-        let ms = |ms: Option<f64>| ms.map(|ms| Duration::from_secs_f64(ms / 1_000.0));
-        let patch = engine::StagePatch {
-            pool: patch.pool.map(|pool| self.shared_pool(name, pool)),
-            workers: patch.workers,
-            batch: patch.batch,
-            bound: patch.bound,
-            policy: patch.policy.map(|policy| match policy {
-                Policy::Block => engine::Policy::Block,
-                Policy::Shed => engine::Policy::Shed,
-                Policy::DropOldest => engine::Policy::DropOldest,
-            }),
-            delay_target: ms(patch.delay_target_ms),
-            delay_interval: ms(patch.delay_interval_ms),
-            key_share: patch.key_share,
-            window: patch.window,
-        };
-        self.pipeline.set_stage(name, patch).map_err(impossible)?;
-        self.stage(name).ok_or(Refused::Unknown)
-    }
-
     fn pools(&self) -> Vec<PoolReport> {
         self.pipeline.pools().into_iter().map(pool_report).collect()
     }
 
-    fn change_pool(&self, name: &str, patch: PoolPatch) -> Result<PoolReport, Refused> {
-        let find = || self.pools().into_iter().find(|pool| pool.name == name).ok_or(Refused::Unknown);
-        find()?;
-        let patch = engine::PoolPatch {
-            workers: patch.workers,
-            spin: patch.spin_us.map(|us| Duration::from_secs_f64(us / 1e6)),
-            helped: patch.reactors,
-        };
-        self.pipeline.set_pool(name, patch).map_err(impossible)?;
-        find()
+    fn change(&self, wish: Wish, how: How) -> Result<Change, Refused> {
+        self.tuner.change(wish, how)
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        self.tuner.changes()
+    }
+
+    fn config(&self) -> String {
+        tidegate_config::write(&self.tuner.running(), tidegate_config::Secrets::Starred)
+    }
+
+    fn save(&self, how: How) -> Result<Saved, Refused> {
+        self.tuner.save(&how)
     }
 
     fn trace(&self, of: TraceOf) -> Vec<TraceStep> {
@@ -134,12 +121,6 @@ fn readiness(stopping: Vec<String>, warning: Option<String>) -> Readiness {
 }
 
 impl Watcher {
-    /// The pool of this name, or `None` where a stage names itself: a pool of its own.
-    fn shared_pool(&self, stage: &str, pool: String) -> Option<String> {
-        let is_shared = self.pipeline.topology().pools.iter().any(|shared| shared.name == pool);
-        (is_shared || pool != stage).then_some(pool)
-    }
-
     /// Sums since the start, for scrapers that take differences.
     fn stage_families(&self) -> Vec<Family> {
         let mut events = Family::new("stage_events", "Events begun", Kind::Counter);
@@ -203,11 +184,6 @@ fn net_families(stats: &Stats) -> Vec<Family> {
         closed,
         delivery,
     ]
-}
-
-fn impossible(problems: Vec<engine::Problem>) -> Refused {
-    let said: Vec<String> = problems.iter().map(|p| format!("{}; {}", p.reason, p.help)).collect();
-    Refused::Impossible(said.join(". "))
 }
 
 fn stage_report(report: engine::StageReport) -> StageReport {

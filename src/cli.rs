@@ -6,10 +6,11 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tidegate_config::{Config, Format, ModuleCatalogue, ModuleEntry, Tls};
+use tidegate_config::{Config, Format};
 
 use crate::logging::LogFormat;
-use crate::{logging, run};
+use crate::remote::tune::{self, TuneArgs};
+use crate::{config_file, logging, run};
 
 /// A self-hosted realtime messaging server that LeanCloud's SDKs connect to.
 ///
@@ -56,6 +57,7 @@ enum Command {
         #[arg(long, default_value = "text")]
         format: GraphFormat,
     },
+    Tune(TuneArgs),
     /// Make apps
     #[command(subcommand)]
     App(AppCommand),
@@ -108,6 +110,7 @@ pub fn main() -> u8 {
             Some(data) => file.map_or(Ok(()), |file| check(Some(file))).and_then(|()| check_data(&data)),
         },
         Command::Graph { file, format } => graph(file, format),
+        Command::Tune(args) => tune::run(&args),
         Command::App(AppCommand::New) => app_new(),
         Command::Bench(scenario) => tidegate_bench::run(&scenario).map_err(Stop::because),
     };
@@ -139,28 +142,23 @@ impl Stop {
     }
 }
 
-/// The file that was named, or the built-in default, with all that is wrong with it on stderr.
-pub fn load(file: Option<&PathBuf>) -> Result<Config, Stop> {
+/// The file that was named and its text, or the built-in default, with all that is wrong with it on stderr.
+pub fn load(file: Option<&PathBuf>) -> Result<(Config, String), Stop> {
     let (text, name) = match file {
         None => (tidegate_config::DEFAULT.to_owned(), "pipeline.toml (built in)".to_owned()),
         Some(path) => {
-            let bytes =
-                std::fs::read(path).map_err(|error| Stop::usage(format!("cannot read {}: {error}", path.display())))?;
-            let text = String::from_utf8(bytes).map_err(|error| {
-                let at = error.utf8_error().valid_up_to();
-                Stop::because(format!("{}: not UTF-8 at byte {at}; save the file as UTF-8", path.display()))
-            })?;
+            let text = config_file::read(path)
+                .map_err(|why| if path.exists() { Stop::because(why) } else { Stop::usage(why) })?;
             (text, path.display().to_string())
         }
     };
     let colours = std::io::stderr().is_terminal();
-    let certificate = |tls: &Tls| crate::certificate::from_files(&tls.cert, &tls.key).map(|_| ());
-    match tidegate_config::load_with(&text, &name, &catalogue(), &certificate) {
+    match config_file::parse(&text, &name) {
         Ok(config) => {
             if !config.warnings.is_empty() {
                 eprint!("{}", tidegate_config::render_all(&config.warnings, colours));
             }
-            Ok(config)
+            Ok((config, text))
         }
         Err(diagnostics) => {
             eprint!("{}", tidegate_config::render_all(&diagnostics, colours));
@@ -169,20 +167,8 @@ pub fn load(file: Option<&PathBuf>) -> Result<Config, Stop> {
     }
 }
 
-/// What the stages declare, in the configuration's words.
-pub fn catalogue() -> ModuleCatalogue {
-    ModuleCatalogue::new(tidegate_stages::catalogue::DECLARED.map(|declared| ModuleEntry {
-        name: declared.name,
-        outputs: declared.outputs,
-        targets: declared.targets,
-        blocks: declared.blocks,
-        keeps: declared.keeps,
-        in_flight: declared.in_flight,
-    }))
-}
-
 fn check(file: Option<PathBuf>) -> Result<(), Stop> {
-    let config = load(file.as_ref())?;
+    let (config, _) = load(file.as_ref())?;
     let name = file.map_or("the built-in default".to_owned(), |file| file.display().to_string());
     let (stages, apps) = (config.topology.stages.len(), config.apps.len());
     eprintln!("{name} is good: {stages} stages, {apps} app{}", if apps == 1 { "" } else { "s" });
@@ -210,13 +196,13 @@ fn check_data(data: &std::path::Path) -> Result<(), Stop> {
 }
 
 fn graph(file: Option<PathBuf>, format: GraphFormat) -> Result<(), Stop> {
-    let config = load(file.as_ref())?;
+    let (config, _) = load(file.as_ref())?;
     let format = match format {
         GraphFormat::Text => Format::Text,
         GraphFormat::Dot => Format::Dot,
         GraphFormat::Svg => Format::Svg,
     };
-    print(&tidegate_config::graph(&config.topology, &config.net.to, &catalogue(), format))
+    print(&tidegate_config::graph(&config.topology, &config.net.to, &config_file::catalogue(), format))
 }
 
 fn app_new() -> Result<(), Stop> {
@@ -226,7 +212,7 @@ fn app_new() -> Result<(), Stop> {
 }
 
 /// To stdout; a reader that has gone away is no error.
-fn print(text: &str) -> Result<(), Stop> {
+pub fn print(text: &str) -> Result<(), Stop> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Stop::because(error)),
         _ => Ok(()),
@@ -245,13 +231,14 @@ mod tests {
 
     #[test]
     fn the_reference_page_tells_what_the_stages_really_declare() {
-        let (page, current) = (include_str!("../docs/configuration.md"), tidegate_config::reference(&catalogue()));
+        let (page, current) =
+            (include_str!("../docs/configuration.md"), tidegate_config::reference(&config_file::catalogue()));
         let other = page.lines().zip(current.lines()).find(|(page, current)| page != current);
         assert!(page == current, "docs/configuration.md is out of date: {other:?}");
     }
 
     #[test]
     fn the_built_in_default_is_good() {
-        assert!(load(None).is_ok_and(|config| config.warnings.is_empty()));
+        assert!(load(None).is_ok_and(|(config, _)| config.warnings.is_empty()));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! HTTP runtime, store, world, pipeline, reactors, HTTP side; taken down the other way round.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,7 +26,9 @@ use crate::admin::Watcher;
 use crate::bridge::{Entrance, HttpWay, Reactors};
 use crate::certificate::{self, Certificate};
 use crate::cli::RunArgs;
+use crate::monitor::Monitor;
 use crate::pages;
+use crate::tuning::Tuner;
 
 /// Threads of the HTTP side.
 const HTTP_THREADS: usize = 2;
@@ -45,6 +47,8 @@ pub struct Server {
     pub http: Arc<HttpWay>,
     pub pipeline: Arc<Pipeline<Event>>,
     pub watcher: Arc<Watcher>,
+    pub tuner: Arc<Tuner>,
+    pub monitor: Monitor,
     pub runtime: HttpRuntime,
     /// The certificate authority that clients must be told to trust, in development.
     pub authority: Option<std::path::PathBuf>,
@@ -53,8 +57,9 @@ pub struct Server {
     pub development: bool,
 }
 
-/// Starts everything, or says in words what stands in the way. What was opened by then is closed again in order.
-pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
+/// Starts everything, or says in words what stands in the way. What was opened by then is closed again in order. `text`:
+/// what the file said that `config` was read from.
+pub fn start(config: Config, text: String, args: &RunArgs) -> Result<Server, String> {
     let development = is_development(&config);
     refuse_others_folder(&args.data)?;
     std::fs::create_dir_all(&args.data)
@@ -69,13 +74,16 @@ pub fn start(config: Config, args: &RunArgs) -> Result<Server, String> {
     let store = open_store(&config, args, clock.clone())?;
     let recovered = store.recovered();
     let bound = Bound { options, listeners, admin };
-    match assemble(&config, bound, &runtime, Arc::new(store), clock) {
-        Ok(Assembled { net, http, pipeline, watcher }) => Ok(Server {
+    let file = args.config.clone().map(|path| (path, text));
+    match assemble(&config, file, bound, &runtime, Arc::new(store), clock) {
+        Ok(Assembled { net, http, pipeline, watcher, tuner, monitor }) => Ok(Server {
             config,
             net,
             http,
             pipeline,
             watcher,
+            tuner,
+            monitor,
             runtime,
             authority: certificate.and_then(|certificate| certificate.authority),
             recovered,
@@ -104,6 +112,8 @@ struct Assembled {
     http: Arc<HttpWay>,
     pipeline: Arc<Pipeline<Event>>,
     watcher: Arc<Watcher>,
+    tuner: Arc<Tuner>,
+    monitor: Monitor,
 }
 
 fn open_store(config: &Config, args: &RunArgs, clock: Clock) -> Result<rocks::RocksStore, String> {
@@ -151,6 +161,7 @@ fn net_options(config: &Config, certificate: Option<&Certificate>) -> Result<net
 /// What stands on the store. On an error its threads are stopped by being dropped, the pipeline's before the store.
 fn assemble(
     config: &Config,
+    file: Option<(PathBuf, String)>,
     bound: Bound,
     runtime: &HttpRuntime,
     store: Arc<dyn Store>,
@@ -200,12 +211,13 @@ fn assemble(
     let pipeline = Arc::new(pipeline);
     pipeline.start().map_err(|error| format!("cannot start the pipeline's threads: {error}"))?;
 
+    let tuner = Arc::new(Tuner::new(pipeline.clone(), config.clone(), file));
     let http = Arc::new(HttpWay::default());
     let Bound { options, listeners, admin } = bound;
     let clock = pipeline.clone();
     let options = net::Options { clock: Arc::new(move || clock.now()), ..options };
     // The HTTP side first: whoever connects must be served at once.
-    let watcher = Arc::new(Watcher::new(world.clone(), pipeline.clone(), store, hooks, notifier));
+    let watcher = Arc::new(Watcher::new(world.clone(), pipeline.clone(), tuner.clone(), store, hooks, notifier));
     let side = HttpSide::start(
         runtime,
         tidegate_http::Options {
@@ -229,7 +241,10 @@ fn assemble(
     let net = Arc::new(net);
     reactors.connect(net.mailbox());
     watcher.watch(&net);
-    Ok(Assembled { net, http, pipeline, watcher })
+    let (seen, told) = (Arc::downgrade(&net), tuner.clone());
+    let look = move || seen.upgrade().into_iter().for_each(|net| told.tick(net.stats().delivery_ns));
+    let monitor = Monitor::start(look).map_err(|error| format!("cannot start the monitor's thread: {error}"))?;
+    Ok(Assembled { net, http, pipeline, watcher, tuner, monitor })
 }
 
 /// Looks at the store of a data folder that no server is using.
@@ -270,6 +285,7 @@ impl Server {
         } else {
             log::info!("the clients that were still connected at the end of drain_timeout were closed");
         }
+        drop(self.monitor);
         // The reactors' threads end, and tell the pipeline of each connection that was left.
         drop(self.net);
         self.pipeline.drain(rest / 2);

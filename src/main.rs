@@ -5,11 +5,15 @@ mod bridge;
 mod certificate;
 mod cli;
 mod compose;
+mod config_file;
 mod greeting;
 mod logging;
+mod monitor;
 mod pages;
+mod remote;
 mod run;
 mod trace;
+mod tuning;
 
 use std::io::Write;
 

@@ -2,22 +2,25 @@
 
 use std::io::IsTerminal;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use tidegate_http::{How, Refused, Wish};
 
 use crate::cli::{RunArgs, Stop, load};
 use crate::logging::LogFormat;
+use crate::tuning::Tuner;
 use crate::{compose, greeting};
 
 /// Fewer open files than this do not carry many clients.
 const FEW_FILES: u64 = 10_000;
 
 pub fn run(args: &RunArgs, format: LogFormat) -> Result<(), Stop> {
-    let config = load(args.config.as_ref())?;
+    let (config, text) = load(args.config.as_ref())?;
     raise_open_files();
     // Before any thread, so that none misses the signals.
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(Stop::because)?;
-    let server = compose::start(config, args).map_err(Stop::because)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(Stop::because)?;
+    let server = compose::start(config, text, args).map_err(Stop::because)?;
     if server.recovered {
         log::warn!("the last run ended without closing the store; it was recovered");
     }
@@ -26,10 +29,12 @@ pub fn run(args: &RunArgs, format: LogFormat) -> Result<(), Stop> {
         // Whoever reads the lines as JSON must be able to read them all.
         LogFormat::Json => log::info!("{}", greeting::text(&server, args, false)),
     }
-    let _ = signals.forever().next();
+    while signals.forever().next() == Some(SIGHUP) {
+        reload(&server.tuner);
+    }
     log::info!("leaving: clients are told to reconnect; a second signal exits at once");
     let second = std::thread::Builder::new().name("signals".into()).spawn(move || {
-        if signals.forever().next().is_some() {
+        if signals.forever().any(|signal| signal != SIGHUP) {
             log::warn!("second signal: exiting at once");
             signal_hook::low_level::exit(130);
         }
@@ -40,6 +45,16 @@ pub fn run(args: &RunArgs, format: LogFormat) -> Result<(), Stop> {
     server.drain();
     log::info!("stopped");
     Ok(())
+}
+
+/// Puts into force what the file says now, whole or not at all.
+fn reload(tuner: &Tuner) {
+    match tuner.change(Wish::Reload, How { by: "SIGHUP".to_owned(), dry_run: false }) {
+        Ok(change) if change.changes.is_empty() => log::info!("SIGHUP: the file says what is running"),
+        Ok(_) => {}
+        Err(Refused::Unknown) => log::error!("SIGHUP: nothing was changed"),
+        Err(Refused::Impossible(why) | Refused::Conflict(why)) => log::error!("SIGHUP: nothing was changed:\n{why}"),
+    }
 }
 
 /// Each client is an open file; most systems start with few.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use hdrhistogram::Histogram;
 
-use crate::report::{Percentiles, Totals, WAIT_BUCKETS_NS};
+use crate::report::{Percentiles, SecondReport, Spread, Totals, WAIT_BUCKETS_NS};
 
 /// How much of the past the percentiles cover.
 const SECONDS: usize = 10;
@@ -199,6 +199,28 @@ impl StageMetrics {
         past.since = now;
     }
 
+    /// The seconds that have ended and began at `after` or later, of the last ten, the oldest first.
+    pub fn seconds(&self, after: u64) -> Vec<SecondReport> {
+        let past = held(&self.past);
+        let ends = past.seconds.iter().skip(1).map(|second| second.since).chain([past.since]);
+        let recent = past.seconds.iter().zip(ends).filter(|(second, _)| second.since >= after);
+        let report = |(second, until): (&Second, u64)| {
+            let of = second.recorder.as_deref();
+            SecondReport {
+                since: second.since,
+                until,
+                events: of.map_or(0, |of| of.events),
+                busy_ns: of.map_or(0, |of| of.busy),
+                blocked_ns: second.blocked,
+                spread: of.map(|of| {
+                    let (wait, service) = (of.wait.clone(), of.service.clone());
+                    Spread { wait, service, held: of.held.clone(), batch: of.batch.clone() }
+                }),
+            }
+        };
+        recent.map(report).collect()
+    }
+
     /// The last ten seconds and the present one, and everything since the start.
     pub fn report(&self, now: u64, blocked: u64) -> (Recent, Totals) {
         let past = held(&self.past);
@@ -280,6 +302,22 @@ mod tests {
         assert_eq!(recent.held.p50, 9);
         assert_eq!(totals.wait_buckets.iter().sum::<u64>(), 41);
         assert_eq!(totals.wait_sum_ns, 2 * 1000 * 210 + 7);
+    }
+
+    #[test]
+    fn each_second_is_told_once_with_all_that_happened_in_it() {
+        let metrics = StageMetrics::new(100);
+        let recorder = metrics.recorder();
+        held(&recorder).note(&[1000, 2000], &[7], 500, 3);
+        metrics.rotate(200, 30);
+        metrics.rotate(300, 30);
+        let seconds = metrics.seconds(0);
+        let told: Vec<_> = seconds.iter().map(|s| (s.since, s.until, s.events, s.busy_ns, s.blocked_ns)).collect();
+        assert_eq!(told, [(100, 200, 2, 500, 30), (200, 300, 0, 0, 0)]);
+        let spread = seconds[0].spread.as_ref().unwrap();
+        assert_eq!((spread.wait.len(), spread.held.max(), spread.batch.max()), (2, 7, 3));
+        assert!(seconds[1].spread.is_none());
+        assert_eq!(metrics.seconds(seconds[1].since + 1).len(), 0);
     }
 
     #[test]

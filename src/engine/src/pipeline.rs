@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::check::UNUSED_POOL;
 use crate::core::{Core, Pool, StageCore, Target};
-use crate::report::{Blocked, PoolReport, StageReport};
+use crate::report::{Blocked, PoolReport, SecondReport, StageReport};
 use crate::sync::atomic::Ordering::SeqCst;
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Mutex, lock};
@@ -124,6 +124,12 @@ impl<E: Event> Pipeline<E> {
     pub fn depths(&self) -> Vec<(Arc<str>, usize, usize)> {
         let of = |s: &StageCore<E>| (s.name.clone(), s.queue.room.used(), s.held.load(SeqCst));
         self.core.stages.iter().map(of).collect()
+    }
+
+    /// What happened in a stage, second by second: those that have ended and began at `after` or later, of the last ten.
+    /// Empty where there is no such stage.
+    pub fn seconds(&self, stage: &str, after: u64) -> Vec<SecondReport> {
+        self.index(stage).map(|i| self.core.stages[i].metrics.seconds(after)).unwrap_or_default()
     }
 
     /// All pools, shared ones first.

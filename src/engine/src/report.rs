@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
+
 use crate::Policy;
 
 /// Upper bounds, in nanoseconds, of the cumulative wait histogram's buckets ([`Totals::wait_buckets`] has one more).
@@ -36,6 +38,36 @@ pub struct Percentiles {
     pub p999: u64,
     /// The largest.
     pub max: u64,
+}
+
+/// What happened in a stage in one second, once it is over.
+#[derive(Debug, Clone)]
+pub struct SecondReport {
+    /// When it began, in nanoseconds on the pipeline's clock.
+    pub since: u64,
+    /// When it ended; a second late where the clock's thread got no processor.
+    pub until: u64,
+    /// Events begun.
+    pub events: u64,
+    /// Of all its workers together, in batches.
+    pub busy_ns: u64,
+    /// With work and without room for what would come of it.
+    pub blocked_ns: u64,
+    /// Absent where nothing happened.
+    pub spread: Option<Spread>,
+}
+
+/// Distributions of one second, in nanoseconds, to about 1%.
+#[derive(Debug, Clone)]
+pub struct Spread {
+    /// In the queue, for each event.
+    pub wait: Histogram<u32>,
+    /// From a batch's start to its end.
+    pub service: Histogram<u32>,
+    /// From being held to being resumed, for each event.
+    pub held: Histogram<u32>,
+    /// Events of a batch, not nanoseconds.
+    pub batch: Histogram<u32>,
 }
 
 /// The share of time that a stage had work but no room for what it would emit.

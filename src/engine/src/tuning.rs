@@ -144,14 +144,11 @@ impl Topology {
 
 /// Stages, their bindings and the names of pools are what threads, lanes and queues were made for.
 pub(crate) fn refuse_another_graph(running: &Topology, wanted: &Topology) -> Result<(), Vec<Problem>> {
-    let graph = |of: &Topology| -> Vec<(String, String, Vec<(String, String)>)> {
-        of.stages.iter().map(|stage| (stage.name.clone(), stage.module.clone(), stage.to.clone())).collect()
-    };
     let help = || "restart for that".to_owned();
     let mut problems = Vec::new();
-    for (now, then) in graph(running).into_iter().zip(graph(wanted)) {
-        if now != then {
-            let place = Place::Stage { stage: now.0, field: "to" };
+    for (now, then) in running.stages.iter().zip(&wanted.stages) {
+        if (&now.name, &now.module, &now.to) != (&then.name, &then.module, &then.to) {
+            let place = Place::Stage { stage: now.name.clone(), field: "to" };
             problems.push(Problem {
                 place,
                 reason: "the graph cannot change in a running pipeline".to_owned(),

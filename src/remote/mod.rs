@@ -1,0 +1,75 @@
+//! Commands that ask a running server over its admin port.
+//!
+//! Owns how it is found and how its refusals are shown. Each command has a file of its own.
+
+pub mod tune;
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::cli::Stop;
+
+/// Which server is asked.
+#[derive(Debug, Clone, Args)]
+pub struct AdminArgs {
+    /// The running server's admin address
+    #[arg(long, value_name = "URL", env = "TIDEGATE_ADMIN", default_value = "http://127.0.0.1:7702")]
+    admin: String,
+}
+
+/// Longer than any answer of a server that is well.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running server's admin side.
+pub struct Remote {
+    agent: ureq::Agent,
+    base: String,
+    by: String,
+}
+
+impl Remote {
+    /// `command`: what the server is told is asking, beside the user's name.
+    pub fn new(args: &AdminArgs, command: &str) -> Remote {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
+        let base = args.admin.trim_end_matches('/');
+        let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
+        let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".into());
+        Remote { agent: config.into(), base, by: format!("{user}, tidegate {command},") }
+    }
+
+    pub fn get(&self, path: &str) -> Result<Value, Stop> {
+        self.answer(path, self.agent.get(self.url(path)).call())
+    }
+
+    pub fn patch(&self, path: &str, body: &Value) -> Result<Value, Stop> {
+        self.answer(path, self.agent.patch(self.url(path)).header("tidegate-by", &self.by).send_json(body))
+    }
+
+    pub fn post(&self, path: &str) -> Result<Value, Stop> {
+        self.answer(path, self.agent.post(self.url(path)).header("tidegate-by", &self.by).send_empty())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// What a refusal says, in the server's own words.
+    fn answer(&self, path: &str, got: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value, Stop> {
+        let mut response = got.map_err(|error| {
+            Stop::because(format!(
+                "no answer from {}: {error}. Is the server running? --admin names its admin address",
+                self.base
+            ))
+        })?;
+        let status = response.status();
+        let body: Value = response.body_mut().read_json().map_err(|_| {
+            Stop::because(format!("{} does not answer {path} as a Tidegate's admin side does ({status})", self.base))
+        })?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(Stop::because(body["error"].as_str().unwrap_or("refused without a reason")))
+    }
+}
