@@ -12,6 +12,7 @@ use crate::section::{Entry, Section, entries};
 
 /// `entry`: the stage that clients' commands come in at, where that is known.
 pub(crate) fn explain(topology: &Topology, entry: Option<&str>, file: &File<'_, '_>, report: &mut Report) {
+    unused_pools(file, report);
     let mut misled = circles(file, report);
     if file.whole {
         misfits(file, &mut misled, report);
@@ -251,7 +252,27 @@ fn lossy_policy(name: &str, file: &File<'_, '_>, report: &mut Report) -> bool {
     true
 }
 
-/// A pool that nobody uses, that two would use, or that serves both sorts of stages.
+/// A pool may wait for a stage that is moved there live, and is left behind by one that is moved away.
+fn unused_pools(file: &File<'_, '_>, report: &mut Report) {
+    for placed in file.pools {
+        let name = placed.settings.name.as_str();
+        let is_used = |stage: &Placed<'_, StageSettings>| match &stage.settings.pool {
+            Some(pool) => pool == name,
+            // Two of one name: there is more to say than that this one has no work.
+            None => stage.settings.name == name,
+        };
+        let meant = !file.pools_known || file.pools_meant.contains(&name);
+        let Some(span) = placed.section.span.clone() else { continue };
+        if !meant && !file.stages.iter().any(is_used) {
+            report
+                .warning(format!("no stage uses `pools.{name}`"))
+                .at(span, "its threads have no work until a stage is moved there")
+                .help(format!("write `pool = \"{name}\"` in a stage, or take this table out"));
+        }
+    }
+}
+
+/// A pool whose name two would have, or that serves both sorts of stages.
 fn pool_use(name: &str, file: &File<'_, '_>, report: &mut Report) -> bool {
     let Some(span) = pool(name, file).and_then(|placed| placed.section.span.clone()) else { return false };
     let users: Vec<_> = file.stages.iter().filter(|placed| placed.settings.pool.as_deref() == Some(name)).collect();
@@ -264,16 +285,6 @@ fn pool_use(name: &str, file: &File<'_, '_>, report: &mut Report) -> bool {
             complaint.see(header, "has a pool of its own");
         }
         complaint.help(format!("call the pool otherwise, or write `pool = \"{name}\"` in [stages.{name}]"));
-        return true;
-    }
-    if users.is_empty() && (!file.pools_known || file.pools_meant.contains(&name)) {
-        return true;
-    }
-    if users.is_empty() {
-        report
-            .error(format!("no stage uses `pools.{name}`"))
-            .at(span, "its threads would have no work")
-            .help(format!("write `pool = \"{name}\"` in a stage, or take this table out"));
         return true;
     }
     let blocks = |placed: &&&Placed<'_, StageSettings>| {

@@ -191,6 +191,15 @@ fn a_push_webhook_without_a_push_stage_is_said() {
 }
 
 #[test]
+fn a_pool_may_wait_for_a_stage() {
+    let config = good(&format!("{STAGES}[pools.spare]\nworkers = 3\n"));
+    assert_eq!(config.topology.pools.len(), 1);
+    assert_eq!(config.warnings.len(), 1);
+    let said = config.warnings[0].to_string();
+    assert!(said.starts_with("warning: no stage uses `pools.spare`") && said.contains("moved there"), "{said}");
+}
+
+#[test]
 fn development_keys_stay_on_this_machine() {
     assert!(!development_keys_exposed(&good("")));
     let mut config = good("");

@@ -11,9 +11,6 @@ use crate::{
     Event, Module, Modules, Output, OutputKind, Place, Policy, PoolSettings, Problem, StageSettings, Topology,
 };
 
-/// Wrong in a file, where it is a slip; a pool that loses its last stage while events flow may get one again.
-pub(crate) const UNUSED_POOL: &str = "no stage uses this pool";
-
 const MOST_WORKERS: usize = 1024;
 const MOST_BATCH: usize = 65_536;
 const MOST_BOUND: usize = 1 << 24;
@@ -228,13 +225,8 @@ impl<'a, E: Event> Check<'a, E> {
                 let reason = format!("{:?} of spinning would take the processor away from work", pool.spin);
                 self.at_pool(&pool.name, "spin", reason, "some microseconds, or 0");
             }
-            let Some(stages) = members.get(pool.name.as_str()) else {
-                if self.topology.stage(&pool.name).is_none_or(|stage| stage.pool.is_some()) {
-                    let help = format!("remove it, or name it in a stage: pool = {:?}", pool.name);
-                    self.at_pool(&pool.name, "name", UNUSED_POOL, help);
-                }
-                continue;
-            };
+            // One that no stage names is idle until a stage is moved there.
+            let Some(stages) = members.get(pool.name.as_str()) else { continue };
             let sort = |blocks| {
                 let names = stages.iter().filter(|s| self.module(s).is_some_and(|module| module.blocks() == blocks));
                 names.map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ")

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::check::UNUSED_POOL;
 use crate::core::{Core, Pool, StageCore, Target};
 use crate::report::{Blocked, PoolReport, SecondReport, StageReport};
 use crate::sync::atomic::Ordering::SeqCst;
@@ -178,8 +177,7 @@ impl<E: Event> Pipeline<E> {
 
     fn problems_of(&self, wanted: &Topology) -> Result<(), Vec<Problem>> {
         let entries: Vec<&str> = self.entries.iter().map(String::as_str).collect();
-        let mut problems = wanted.check(&self.modules, &entries);
-        problems.retain(|problem| problem.reason != UNUSED_POOL);
+        let problems = wanted.check(&self.modules, &entries);
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 

@@ -285,7 +285,8 @@ fn topology(sim: &mut Sim<Order>) -> Topology {
     }
     let pool = |name: &str, sim: &mut Sim<Order>| PoolSettings::new(name, 1 + sim.random(4) as usize);
     let pools = match layout {
-        0 => vec![],
+        // It waits for a stage.
+        0 => vec![pool("spare", sim)],
         1 => vec![pool("all", sim)],
         _ => vec![pool("even", sim)],
     };

@@ -34,7 +34,8 @@ fn chain(layout: &str) -> Topology {
     let pools = match layout {
         "own" => vec![],
         "shared" => vec![PoolSettings::new("all", 3)],
-        _ => vec![PoolSettings::new("front", 2), PoolSettings::new("back", 2)],
+        // The last one waits for a stage.
+        _ => vec![PoolSettings::new("front", 2), PoolSettings::new("back", 2), PoolSettings::new("spare", 1)],
     };
     Topology { stages, pools }
 }
