@@ -101,6 +101,16 @@ impl Config {
     pub fn in_flight(&self, stage: &str) -> Option<usize> {
         self.in_flight.iter().find(|(name, _)| name == stage).map(|(_, calls)| *calls)
     }
+
+    /// Puts stages and pools in the order of another topology, those that it does not have last. Moving tables about in
+    /// a file is no change of a running pipeline, which knows its stages by their places.
+    pub fn put_in_order_of(&mut self, running: &Topology) {
+        let last = usize::MAX;
+        let stage = |name: &str| running.stages.iter().position(|stage| stage.name == name).unwrap_or(last);
+        let pool = |name: &str| running.pools.iter().position(|pool| pool.name == name).unwrap_or(last);
+        self.topology.stages.sort_by_key(|settings| stage(&settings.name));
+        self.topology.pools.sort_by_key(|settings| pool(&settings.name));
+    }
 }
 
 /// Whether somebody beyond this machine could use the development app's keys, which everybody knows. `load` refuses

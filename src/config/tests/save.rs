@@ -404,6 +404,22 @@ fn differences_say_what_takes_a_restart() {
     assert_eq!(differences(&to, &to), []);
 }
 
+#[test]
+fn tables_that_were_moved_about_are_no_difference() {
+    let text = "[stages.route]\npool = \"p\"\n[stages.decode]\npool = \"q\"\n[pools.p]\n[pools.q]\n[stages.authenticate]\n\
+                [stages.read]\n[stages.persist]\n[stages.fan_out]\n[stages.hook]\n[stages.push]\n";
+    let running = good(text);
+    let mut tables: Vec<String> = text.split('[').skip(1).map(|table| format!("[{table}")).collect();
+    tables.reverse();
+    let moved = tables.concat();
+    let mut wanted = good(&moved);
+    assert_ne!(wanted.topology, running.topology);
+    assert_eq!(differences(&running, &wanted), []);
+    assert_eq!(saved(&moved, &running), moved);
+    wanted.put_in_order_of(&running.topology);
+    assert_eq!(wanted.topology, running.topology);
+}
+
 #[derive(Debug, Clone)]
 enum Change {
     Workers(usize, usize),
