@@ -9,20 +9,23 @@ use serde_json::{Value, json};
 use tidegate_domain::ids::MessageId;
 use tidegate_engine::{self as engine, Pipeline};
 use tidegate_http::{
-    Admin, Blocked, Change, Family, How, Journeys, Kind, Percentiles, Policy, PoolReport, Readiness, Refused, Sample,
-    Saved, StageReport, TraceOf, TraceStep, Value as Figure, WebhookHooks, WebhookNotifier, Wish,
+    Admin, Blocked, Change, Family, Graph, How, JourneyReport, Journeys, JourneysOf, Kind, Node, Percentiles, Policy,
+    PoolReport, Readiness, Refused, Sample, Saved, Second, StageReport, TraceOf, TraceStep, Value as Figure,
+    WebhookHooks, WebhookNotifier, Wish,
 };
 use tidegate_net::{Net, Stats};
 use tidegate_stages::event::Event;
 use tidegate_stages::shared::World;
 use tidegate_store::Store;
 
+use crate::live::Live;
 use crate::tuning::Tuner;
 
 pub struct Watcher {
     world: Arc<World>,
     pipeline: Arc<Pipeline<Event>>,
     tuner: Arc<Tuner>,
+    live: Arc<Live>,
     store: Arc<dyn Store>,
     hooks: Arc<WebhookHooks>,
     notifier: Arc<WebhookNotifier>,
@@ -35,12 +38,13 @@ impl Watcher {
         world: Arc<World>,
         pipeline: Arc<Pipeline<Event>>,
         tuner: Arc<Tuner>,
+        live: Arc<Live>,
         store: Arc<dyn Store>,
         hooks: Arc<WebhookHooks>,
         notifier: Arc<WebhookNotifier>,
     ) -> Self {
         let (net, draining) = (OnceLock::new(), AtomicBool::new(false));
-        Watcher { world, pipeline, tuner, store, hooks, notifier, net, draining }
+        Watcher { world, pipeline, tuner, live, store, hooks, notifier, net, draining }
     }
 
     /// The reactors are up.
@@ -92,6 +96,30 @@ impl Admin for Watcher {
 
     fn save(&self, how: How) -> Result<Saved, Refused> {
         self.tuner.save(&how)
+    }
+
+    fn seconds(&self, after: u64) -> Vec<Arc<Second>> {
+        self.live.seconds(after)
+    }
+
+    fn graph(&self) -> Graph {
+        let pool = |stage: &engine::StageSettings| stage.pool.clone().unwrap_or_else(|| stage.name.clone());
+        let topology = self.pipeline.topology();
+        let node = |stage: &engine::StageSettings| Node {
+            name: stage.name.clone(),
+            module: stage.module.clone(),
+            pool: pool(stage),
+            to: stage.to.iter().cloned().collect(),
+        };
+        Graph {
+            entry: self.tuner.entry().to_owned(),
+            stages: topology.stages.iter().map(node).collect(),
+            pools: topology.pools.into_iter().map(|pool| pool.name).collect(),
+        }
+    }
+
+    fn journeys(&self, of: JourneysOf) -> Vec<JourneyReport> {
+        self.live.journeys(&of)
     }
 
     fn trace(&self, of: TraceOf) -> Vec<TraceStep> {
@@ -195,11 +223,7 @@ fn stage_report(report: engine::StageReport) -> StageReport {
         workers: report.workers,
         batch: report.batch,
         bound: report.bound,
-        policy: match report.policy {
-            engine::Policy::Block => Policy::Block,
-            engine::Policy::Shed => Policy::Shed,
-            engine::Policy::DropOldest => Policy::DropOldest,
-        },
+        policy: policy(report.policy),
         delay_target_ms: ms(report.delay_target),
         delay_interval_ms: ms(report.delay_interval),
         key_share: report.key_share,
@@ -214,6 +238,14 @@ fn stage_report(report: engine::StageReport) -> StageReport {
         service_ns: percentiles(report.service),
         held_ns: percentiles(report.held_time),
         batch_size: percentiles(report.batch_size),
+    }
+}
+
+pub fn policy(of: engine::Policy) -> Policy {
+    match of {
+        engine::Policy::Block => Policy::Block,
+        engine::Policy::Shed => Policy::Shed,
+        engine::Policy::DropOldest => Policy::DropOldest,
     }
 }
 

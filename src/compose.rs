@@ -26,6 +26,7 @@ use crate::admin::Watcher;
 use crate::bridge::{Entrance, HttpWay, Reactors};
 use crate::certificate::{self, Certificate};
 use crate::cli::RunArgs;
+use crate::live::Live;
 use crate::monitor::Monitor;
 use crate::pages;
 use crate::tuning::Tuner;
@@ -75,7 +76,7 @@ pub fn start(config: Config, text: String, args: &RunArgs) -> Result<Server, Str
     let recovered = store.recovered();
     let bound = Bound { options, listeners, admin };
     let file = args.config.clone().map(|path| (path, text));
-    match assemble(&config, file, bound, &runtime, Arc::new(store), clock) {
+    match assemble(&config, file, bound, &runtime, (Arc::new(store), store_folder(&args.data)), clock) {
         Ok(Assembled { net, http, pipeline, watcher, tuner, monitor }) => Ok(Server {
             config,
             net,
@@ -116,9 +117,14 @@ struct Assembled {
     monitor: Monitor,
 }
 
+/// Where in a data folder the store is.
+fn store_folder(data: &Path) -> PathBuf {
+    data.join("store")
+}
+
 fn open_store(config: &Config, args: &RunArgs, clock: Clock) -> Result<rocks::RocksStore, String> {
     rocks::open(RocksOptions {
-        path: args.data.join("store"),
+        path: store_folder(&args.data),
         apps: config.apps.iter().map(|app| app.id.clone()).collect(),
         sync: match config.store.sync {
             tidegate_config::Sync::Commit => rocks::Sync::Commit,
@@ -164,7 +170,7 @@ fn assemble(
     file: Option<(PathBuf, String)>,
     bound: Bound,
     runtime: &HttpRuntime,
-    store: Arc<dyn Store>,
+    (store, folder): (Arc<dyn Store>, PathBuf),
     clock: Clock,
 ) -> Result<Assembled, String> {
     let development = is_development(config);
@@ -212,12 +218,14 @@ fn assemble(
     pipeline.start().map_err(|error| format!("cannot start the pipeline's threads: {error}"))?;
 
     let tuner = Arc::new(Tuner::new(pipeline.clone(), config.clone(), file));
+    let live = Arc::new(Live::new(world.clone(), pipeline.clone(), store.clone(), folder));
     let http = Arc::new(HttpWay::default());
     let Bound { options, listeners, admin } = bound;
     let clock = pipeline.clone();
     let options = net::Options { clock: Arc::new(move || clock.now()), ..options };
     // The HTTP side first: whoever connects must be served at once.
-    let watcher = Arc::new(Watcher::new(world.clone(), pipeline.clone(), tuner.clone(), store, hooks, notifier));
+    let watcher =
+        Arc::new(Watcher::new(world.clone(), pipeline.clone(), tuner.clone(), live.clone(), store, hooks, notifier));
     let side = HttpSide::start(
         runtime,
         tidegate_http::Options {
@@ -229,6 +237,7 @@ fn assemble(
             pages: if development { pages::PAGES.to_vec() } else { Vec::new() },
             journeys: development.then(|| watcher.clone() as Arc<dyn tidegate_http::Journeys>),
             admin: Some((admin, watcher.clone())),
+            admin_pages: Vec::new(),
         },
     )
     .map_err(|error| error.to_string())?;
@@ -242,7 +251,14 @@ fn assemble(
     reactors.connect(net.mailbox());
     watcher.watch(&net);
     let (seen, told) = (Arc::downgrade(&net), tuner.clone());
-    let look = move || seen.upgrade().into_iter().for_each(|net| told.tick(net.stats().delivery_ns));
+    let look = move || {
+        let stats = || seen.upgrade().map(|net| net.stats()).unwrap_or_default();
+        live.look(|| {
+            let stats = stats();
+            told.tick(stats.delivery_ns.clone());
+            stats
+        })
+    };
     let monitor = Monitor::start(look).map_err(|error| format!("cannot start the monitor's thread: {error}"))?;
     Ok(Assembled { net, http, pipeline, watcher, tuner, monitor })
 }
@@ -250,7 +266,7 @@ fn assemble(
 /// Looks at the store of a data folder that no server is using.
 pub fn check_store(data: &Path) -> Result<rocks::Checked, String> {
     let options = RocksOptions {
-        path: data.join("store"),
+        path: store_folder(data),
         apps: Vec::new(),
         sync: rocks::Sync::Commit,
         retention: Duration::MAX,

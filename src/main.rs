@@ -7,6 +7,7 @@ mod cli;
 mod compose;
 mod config_file;
 mod greeting;
+mod live;
 mod logging;
 mod monitor;
 mod pages;

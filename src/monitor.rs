@@ -1,12 +1,10 @@
-//! The server's look at itself, once a second, for all that compares now with before.
+//! The server's look at itself, about once a second, for all that compares now with before.
 //!
 //! Owns the thread and its end. What is looked at is the business of who asked for it.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-const EVERY: Duration = Duration::from_secs(1);
 
 /// Dropped, it looks no more.
 pub struct Monitor {
@@ -15,12 +13,13 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Calls `look` each second on a thread of its own.
-    pub fn start(look: impl Fn() + Send + 'static) -> std::io::Result<Monitor> {
+    /// Calls `look` on a thread of its own, each time after as long as it said.
+    pub fn start(look: impl Fn() -> Duration + Send + 'static) -> std::io::Result<Monitor> {
         let (stop, stopped) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new().name("monitor".into()).spawn(move || {
-            while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-                look();
+            let mut wait = Duration::ZERO;
+            while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                wait = look();
             }
         })?;
         Ok(Monitor { stop: Some(stop), thread: Some(thread) })

@@ -271,3 +271,40 @@ fn it_tells_what_became_of_a_message_and_of_a_client() {
         assert_eq!(http::get(server.admin(), &format!("/trace?{nonsense}")).status, 400, "{nonsense}");
     }
 }
+
+fn of_stage<'v>(second: &'v Value, name: &str) -> &'v Value {
+    second["stages"].as_array().unwrap().iter().find(|stage| stage["name"] == name).unwrap()
+}
+
+#[test]
+fn each_second_is_shown_and_its_slow_messages_are_found() {
+    let server = Server::with("[journeys]\nsample = 1.0");
+    talk(&server);
+    let list = |path: &str| http::get(server.admin(), path).json().as_array().unwrap().clone();
+    let seen = eventually("a second in which messages were persisted", || {
+        list("/history").iter().find(|second| of_stage(second, "persist")["wait"] != Value::Null).cloned()
+    });
+    for name in STAGES {
+        assert!(of_stage(&seen, name)["bound"].as_u64() > Some(0), "{name}: {seen}");
+    }
+    let persist = of_stage(&seen, "persist");
+    let counted: u64 = persist["wait"]["counts"].as_array().unwrap().iter().map(|pair| pair[1].as_u64().unwrap()).sum();
+    assert_eq!(Some(counted), persist["wait"]["count"].as_u64());
+    assert!(seen["resident_bytes"].as_u64().is_none_or(|bytes| bytes > 1 << 20), "{seen}");
+    let delivered = eventually("a delivery in a second", || {
+        list("/history").iter().find(|second| second["delivery"]["p99_ms"] != Value::Null).cloned()
+    });
+    assert!(delivered["delivery"]["rate"].as_f64().unwrap() > 0.0);
+    assert!(
+        list("/history").windows(2).all(|pair| pair[0]["n"].as_u64().unwrap() + 1 == pair[1]["n"].as_u64().unwrap())
+    );
+
+    let journeys = list("/journeys?stage=persist");
+    assert!(!journeys.is_empty());
+    let slowest = &journeys[0];
+    assert!(slowest["stages"].as_array().unwrap().iter().any(|stop| stop["stage"] == "persist"), "{slowest}");
+    assert!(list("/journeys?stage=persist&wait_at_least_us=60000000").is_empty());
+    assert!(list("/journeys?stage=persist&to_ms=5").is_empty());
+    let graph = http::get(server.admin(), "/topology").json();
+    assert_eq!((&graph["entry"], &graph["stages"][0]["to"]["next"]), (&json!("decode"), &json!("authenticate")));
+}

@@ -73,23 +73,14 @@ pub fn run(args: &TuneArgs) -> Result<(), Stop> {
         return shown(&remote.get(&path)?);
     }
     let patch: Map<String, Value> = args.settings.iter().cloned().collect();
-    let answer = remote.patch(&format!("{path}{dry}"), &Value::Object(patch))?;
-    if args.dry_run {
-        return said(&answer);
+    // The answer to a change is the stage; that to a trial is what changes.
+    let patch = Value::Object(patch);
+    let mut change = remote.patch(&format!("{path}?dry_run=true"), &patch)?;
+    if !args.dry_run && settings_of(&change).next().is_some() {
+        remote.patch(&path, &patch)?;
+        change["dry_run"] = false.into();
     }
-    // The change itself is the last of the log: what was so already is not in it.
-    let changes = remote.get("/changes")?;
-    match changes.as_array().and_then(|changes| changes.last()) {
-        Some(last) if touches(last, kind, name) => said(last),
-        _ => print("It was so already.\n"),
-    }
-}
-
-fn touches(change: &Value, kind: &str, name: &str) -> bool {
-    let prefix = format!("{kind}.{name}.");
-    let own = format!("stages.{name}.");
-    settings_of(change)
-        .any(|setting| setting["key"].as_str().is_some_and(|key| key.starts_with(&prefix) || key.starts_with(&own)))
+    said(&change)
 }
 
 fn settings_of(change: &Value) -> impl Iterator<Item = &Value> {
@@ -141,8 +132,8 @@ fn said(change: &Value) -> Result<(), Stop> {
     } else if change["dry_run"] == true {
         out.push_str("Nothing was changed: this is what would be.\n");
     } else {
-        let undoes = change["undoes"].as_u64().map(|id| format!(", taking back change {id}")).unwrap_or_default();
-        let _ = writeln!(out, "In force as change {}{undoes}.", change["id"]);
+        let undoes = change["undoes"].as_u64().map(|id| format!(", which takes back change {id}")).unwrap_or_default();
+        let _ = writeln!(out, "In force{undoes}.");
         out.push_str(
             "`tidegate tune --undo` takes the last change back, `tidegate tune --save` writes all into the file.\n",
         );

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use tidegate_http::{Effect, Figures, Setting};
 
 use super::Tuner;
+use crate::live::{quantile, since};
 
 /// How the whole pipeline is called among the stages.
 const PIPELINE: &str = "pipeline";
@@ -29,14 +30,7 @@ impl Deliveries {
     /// The upper bound of the bucket in which the 99th of 100 lies; `None` where nothing was delivered.
     fn p99_ms(&self) -> Option<f64> {
         let (first, last) = (self.counts.front()?, self.counts.back()?);
-        let was = |bound: u64| first.iter().find(|(other, _)| *other == bound).map_or(0, |(_, n)| *n);
-        let recent: Vec<(u64, u64)> = last.iter().map(|(bound, n)| (*bound, n.saturating_sub(was(*bound)))).collect();
-        let all: u64 = recent.iter().map(|(_, n)| n).sum();
-        let mut seen = 0;
-        recent.iter().find_map(|(bound, n)| {
-            seen += n;
-            (*n > 0 && seen * 100 >= all * 99).then_some(*bound as f64 / 1e6)
-        })
+        quantile(&since(first, last), 0.99).map(|ns| ns as f64 / 1e6)
     }
 }
 

@@ -16,8 +16,9 @@ impl State {
         let (path, _) = self.file()?;
         let text = config_file::read(path).map_err(Refused::Impossible)?;
         let name = path.display().to_string();
-        let wanted = config_file::parse(&text, &name)
+        let mut wanted = config_file::parse(&text, &name)
             .map_err(|wrong| Refused::Impossible(tidegate_config::render_all(&wrong, false).trim_end().to_owned()))?;
+        wanted.put_in_order_of(running);
         let fixed: Vec<String> = differences(&self.with(running), &wanted)
             .into_iter()
             .filter(|difference| !difference.live)
@@ -28,7 +29,7 @@ impl State {
             let why = format!("nothing was changed, for the file changes what is read at a start only: {list}");
             return Err(Refused::Conflict(format!("{name}: {why}. Restart for that, or take it back there.")));
         }
-        Ok((in_order(&wanted.topology, running), text))
+        Ok((wanted.topology, text))
     }
 
     /// Writes what is running into the file.
@@ -74,12 +75,4 @@ impl State {
 
 fn conflict(why: impl std::fmt::Display) -> Refused {
     Refused::Conflict(why.to_string())
-}
-
-/// A file may name its stages and pools in any order; a running pipeline keeps its own.
-fn in_order(wanted: &Topology, running: &Topology) -> Topology {
-    let mut ordered = wanted.clone();
-    ordered.stages.sort_by_key(|stage| running.stages.iter().position(|other| other.name == stage.name));
-    ordered.pools.sort_by_key(|pool| running.pools.iter().position(|other| other.name == pool.name));
-    ordered
 }

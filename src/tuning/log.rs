@@ -94,7 +94,7 @@ mod tests {
         let mut log = Log::default();
         let next = |log: &Log| log.last_undoable().map(|(id, ..)| id);
         assert_eq!(next(&log), None);
-        (add(&mut log, None), add(&mut log, None));
+        assert_eq!((add(&mut log, None), add(&mut log, None)), (1, 2));
         assert_eq!(next(&log), Some(2));
         add(&mut log, Some(2));
         assert_eq!(next(&log), Some(1));

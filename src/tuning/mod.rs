@@ -47,6 +47,11 @@ impl Tuner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The stage that everything comes in by.
+    pub fn entry(&self) -> &str {
+        &self.entry
+    }
+
     /// Makes a change, all of it or nothing. Waits for those that others make.
     pub fn change(&self, wish: Wish, how: How) -> Result<Change, Refused> {
         let mut state = self.state();

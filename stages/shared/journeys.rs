@@ -46,6 +46,12 @@ impl Journeys {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).put(mid, journey.clone());
     }
 
+    /// All that are kept, the newest first.
+    pub fn all(&self) -> Vec<(MessageId, Journey)> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().map(|(mid, journey)| (*mid, journey.clone())).collect()
+    }
+
     pub fn find(&self, mid: MessageId) -> Option<Journey> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&mid).cloned()
     }

@@ -20,8 +20,9 @@ mod stream;
 mod target;
 
 pub use admin::{
-    Admin, Blocked, Change, Effect, Figures, How, Percentiles, Policy, PoolPatch, PoolReport, Readiness, Refused,
-    Saved, Setting, StagePatch, StageReport, Trace, TraceOf, TraceStep, Wish,
+    Admin, Blocked, Change, Delivery, Effect, Figures, Graph, How, JourneyReport, JourneysOf, Node, Percentiles,
+    Policy, PoolPatch, PoolReport, Readiness, Refused, Saved, Second, Setting, Spread, StagePatch, StageReport,
+    StageSecond, Stop, StoreSecond, Trace, TraceOf, TraceStep, Wish,
 };
 pub use hooks::{HookOptions, WebhookHooks};
 pub use metrics::{Family, Kind, Sample, Value};

@@ -53,6 +53,8 @@ pub struct Deps {
     pub journeys: Option<Arc<dyn Journeys>>,
     /// The admin side, and where it listens, from [`bind_admin`]. Its answers have no login: loopback only.
     pub admin: Option<(TcpListener, Arc<dyn Admin>)>,
+    /// What the admin side serves as it is.
+    pub admin_pages: Vec<Page>,
 }
 
 /// Takes the admin side's address before anything is started that it would have to show. Port 0 takes a free one.
@@ -90,7 +92,7 @@ impl HttpSide {
         });
         let admin = match deps.admin {
             Some((listener, admin)) => {
-                Some(serve_admin(&handle, listener, admin::router(admin), options.head_timeout)?)
+                Some(serve_admin(&handle, listener, admin::router(admin, deps.admin_pages), options.head_timeout)?)
             }
             None => None,
         };

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tidegate_http::{
-    Admin, Blocked, Change, Deps, Family, How, HttpRuntime, HttpSide, Kind, Options, Percentiles, Policy, PoolReport,
-    Readiness, Refused, Sample, Saved, Setting, StageReport, StartError, TraceOf, TraceStep, Wish, bind_admin,
+    Admin, Blocked, Change, Delivery, Deps, Family, Graph, How, HttpRuntime, HttpSide, JourneyReport, JourneysOf, Kind,
+    Node, Options, Percentiles, Policy, PoolReport, Readiness, Refused, Sample, Saved, Second, Setting, StageReport,
+    StartError, Stop, StoreSecond, TraceOf, TraceStep, Wish, bind_admin,
 };
 
 struct Table {
@@ -43,6 +44,25 @@ fn report() -> StageReport {
         service_ns: of(2000),
         held_ns: of(3000),
         batch_size: of(4),
+    }
+}
+
+fn second(n: u64) -> Second {
+    Second {
+        n,
+        at_ms: 7,
+        stages: Vec::new(),
+        delivery: Delivery::default(),
+        connections: 1,
+        sessions: 2,
+        conversations: 3,
+        resident_bytes: None,
+        cpu: Some(0.5),
+        received_bytes: 1.0,
+        sent_bytes: 2.0,
+        mailbox: 0,
+        slow_readers: 0,
+        store: StoreSecond::default(),
     }
 }
 
@@ -126,6 +146,21 @@ impl Admin for Table {
             helped: 0,
             stages: vec!["route".into()],
         }]
+    }
+
+    fn seconds(&self, after: u64) -> Vec<Arc<Second>> {
+        (after + 1..=3).map(|n| Arc::new(second(n))).collect()
+    }
+
+    fn graph(&self) -> Graph {
+        let to = [("next".to_owned(), "none".to_owned())].into();
+        let route = Node { name: "route".into(), module: "route".into(), pool: "common".into(), to };
+        Graph { entry: "route".into(), stages: vec![route], pools: vec!["common".into()] }
+    }
+
+    fn journeys(&self, of: JourneysOf) -> Vec<JourneyReport> {
+        let stop = Stop { stage: of.stage, queued_us: 0.0, wait_us: of.wait_at_least_us, service_us: 2.0, batch: 3 };
+        vec![JourneyReport { id: "m".into(), at_ms: of.from_ms, total_us: 4.0, stages: vec![stop] }]
     }
 
     fn trace(&self, of: TraceOf) -> Vec<TraceStep> {
@@ -282,6 +317,36 @@ fn pages_of_other_origins_change_nothing() {
         let host = format!("{}\r\norigin: {origin}", server.address);
         assert_eq!(server.ask_as(&host, "POST", "/undo", "").0, status, "{origin}");
     }
+}
+
+#[test]
+fn seconds_are_streamed_and_listed() {
+    let server = server();
+    let numbers = |list: Value| list.as_array().unwrap().iter().map(|s| s["n"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(numbers(server.json("GET", "/history", "").1), [1, 2, 3]);
+    assert_eq!(numbers(server.json("GET", "/history?seconds=2", "").1), [2, 3]);
+    assert_eq!(server.json("GET", "/history?seconds=x", "").0, 400);
+    assert_eq!(server.json("GET", "/live?after=x", "").0, 400);
+    for (path, first) in [("/live", 3), ("/live?after=1", 2)] {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", server.address).unwrap();
+        let mut heard = String::new();
+        while !heard.contains(r#""n":3,"#) {
+            let mut some = [0; 4096];
+            let n = stream.read(&mut some).unwrap();
+            assert_ne!(n, 0, "{heard}");
+            heard.push_str(&String::from_utf8_lossy(&some[..n]));
+        }
+        assert!(heard.contains("text/event-stream"), "{heard}");
+        let events: Vec<_> = heard.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        let event: Value = serde_json::from_str(events[0]).unwrap();
+        assert_eq!((event["n"].as_u64(), event["cpu"].as_f64()), (Some(first), Some(0.5)));
+    }
+    assert_eq!(server.json("GET", "/topology", "").1["stages"][0]["to"], json!({"next": "none"}));
+    let (status, journeys) = server.json("GET", "/journeys?stage=route&from_ms=5&wait_at_least_us=2.5", "");
+    assert_eq!((status, &journeys[0]["at_ms"], &journeys[0]["stages"][0]["wait_us"]), (200, &json!(5), &json!(2.5)));
+    assert_eq!(server.json("GET", "/journeys?stage=nobody", "").0, 404);
+    assert_eq!(server.json("GET", "/journeys", "").0, 400);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn side(runtime: &HttpRuntime, options: Options) -> HttpSide {
         apps: vec![app(0, vec![])],
         pages: vec![Page { path: "/", content_type: "text/html; charset=utf-8", body: PAGE }],
         journeys: Some(Arc::new(OneJourney)),
-        admin: None,
+        ..Deps::default()
     };
     HttpSide::start(runtime, options, deps).unwrap()
 }

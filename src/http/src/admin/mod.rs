@@ -1,19 +1,23 @@
 //! The admin side: what an engineer sees and changes while messages flow.
 //!
-//! Owns the words of the admin API as values (`report`, `change`) and its routes (`routes`). What they mean is up to the
+//! Owns the words of the admin API as values (`report`, `change`, `live`) and its routes (`routes`). What they mean is up to the
 //! implementer of [`Admin`]; this module must not know the engine.
 
 mod asker;
 mod change;
+mod live;
 mod report;
 mod routes;
 
 pub(crate) use asker::for_peer;
 pub use change::{Change, Effect, Figures, How, Saved, Setting, Wish};
+pub use live::{Delivery, Graph, JourneyReport, JourneysOf, Node, Second, Spread, StageSecond, Stop, StoreSecond};
 pub use report::{
     Blocked, Percentiles, Policy, PoolPatch, PoolReport, Readiness, StagePatch, StageReport, Trace, TraceOf, TraceStep,
 };
 pub(crate) use routes::router;
+
+use std::sync::Arc;
 
 use crate::metrics::Family;
 
@@ -33,6 +37,11 @@ pub trait Admin: Send + Sync + 'static {
     fn config(&self) -> String;
     /// Writes what is running into the configuration file.
     fn save(&self, how: How) -> Result<Saved, Refused>;
+    /// Those that are remembered of the seconds after number `after`, oldest first.
+    fn seconds(&self, after: u64) -> Vec<Arc<Second>>;
+    fn graph(&self) -> Graph;
+    /// The slowest first, at most 50.
+    fn journeys(&self, of: JourneysOf) -> Vec<JourneyReport>;
     /// The last things that happened to a client or a message, oldest first; empty when nothing is known.
     fn trace(&self, of: TraceOf) -> Vec<TraceStep>;
     /// What `/metrics` shows besides the stages' own figures: connections, store, hooks.

@@ -3,6 +3,7 @@
 //! Bad JSON is 400; a body that says nonsense, or a key that does not exist, 422; a name that does not exist, 404.
 //! Every question runs on a thread that may block, so that a slow one does not hold up the public side.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn;
+use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -19,14 +21,17 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::asker::{Asking, by_address};
-use super::{Admin, Change, How, PoolPatch, Refused, StagePatch, Trace, TraceOf, Wish};
+use super::{Admin, Change, How, JourneysOf, PoolPatch, Refused, Second, StagePatch, Trace, TraceOf, Wish};
 use crate::json::{Named, Wrong, wrong};
 use crate::metrics;
+use crate::public::Page;
 
 type Asked = Arc<dyn Admin>;
 
-pub(crate) fn router(admin: Asked) -> Router {
-    Router::new()
+pub(crate) fn router(admin: Asked, pages: Vec<Page>) -> Router {
+    let routes =
+        pages.into_iter().fold(Router::new(), |routes, page| routes.route(page.path, get(move || served(page))));
+    routes
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/stages", get(stages))
@@ -38,6 +43,10 @@ pub(crate) fn router(admin: Asked) -> Router {
         .route("/config", get(config))
         .route("/config/save", post(save))
         .route("/config/reload", post(reload))
+        .route("/topology", get(topology))
+        .route("/live", get(live))
+        .route("/history", get(history))
+        .route("/journeys", get(journeys))
         .route("/trace", get(trace))
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
@@ -151,6 +160,109 @@ async fn save(State(admin): State<Asked>, Asking(how): Asking) -> Result<Respons
     saved.map(|saved| Json(saved).into_response()).map_err(|refused| refusal("file", "", refused))
 }
 
+async fn topology(State(admin): State<Asked>) -> Result<Response, Wrong> {
+    Ok(Json(ask(admin, |admin| admin.graph()).await?).into_response())
+}
+
+/// How often a viewer's stream looks for a new second.
+const LOOK: Duration = Duration::from_millis(250);
+
+#[derive(Deserialize)]
+struct LiveQuery {
+    /// Without it: the newest second.
+    after: Option<u64>,
+}
+
+/// An event for each second, for as long as the viewer stays.
+async fn live(State(admin): State<Asked>, query: Result<Query<LiveQuery>, QueryRejection>) -> Result<Response, Wrong> {
+    const USAGE: &str = "Ask with ?after=N for the seconds after that number, or without for the newest.";
+    let Ok(Query(LiveQuery { after })) = query else { return Err(wrong(StatusCode::BAD_REQUEST, USAGE)) };
+    let after = match after {
+        Some(after) => after,
+        None => newest(&admin).await?.map_or(0, |second| second.n - 1),
+    };
+    let seconds = futures_util::stream::unfold((admin, after), |(admin, mut after)| async move {
+        loop {
+            let new = ask(admin.clone(), move |admin| admin.seconds(after)).await.ok()?;
+            if let Some(last) = new.last() {
+                after = last.n;
+                let events = new.into_iter().map(|second| {
+                    let text = serde_json::to_string(&*second).unwrap_or_default();
+                    Ok::<_, Infallible>(Event::default().id(second.n.to_string()).data(text))
+                });
+                return Some((futures_util::stream::iter(events.collect::<Vec<_>>()), (admin, after)));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    });
+    Ok(Sse::new(futures_util::StreamExt::flatten(seconds)).keep_alive(KeepAlive::default()).into_response())
+}
+
+async fn newest(admin: &Asked) -> Result<Option<Arc<Second>>, Wrong> {
+    Ok(ask(admin.clone(), |admin| admin.seconds(0)).await?.pop())
+}
+
+#[derive(Deserialize)]
+struct HistoryQuery {
+    #[serde(default = "all")]
+    seconds: usize,
+}
+
+fn all() -> usize {
+    usize::MAX
+}
+
+async fn history(
+    State(admin): State<Asked>,
+    query: Result<Query<HistoryQuery>, QueryRejection>,
+) -> Result<Response, Wrong> {
+    const USAGE: &str = "Ask with ?seconds=N for the last N seconds, or without for all that are kept.";
+    let Ok(Query(HistoryQuery { seconds })) = query else { return Err(wrong(StatusCode::BAD_REQUEST, USAGE)) };
+    let text = ask(admin, move |admin| {
+        let kept = admin.seconds(0);
+        let last: Vec<&Second> = kept.iter().skip(kept.len().saturating_sub(seconds)).map(|second| &**second).collect();
+        serde_json::to_string(&last)
+    })
+    .await?;
+    match text {
+        Ok(text) => Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response()),
+        Err(_) => Err(wrong(StatusCode::INTERNAL_SERVER_ERROR, "The history cannot be written down.")),
+    }
+}
+
+#[derive(Deserialize)]
+struct JourneysQuery {
+    stage: String,
+    #[serde(default)]
+    from_ms: i64,
+    #[serde(default = "for_ever")]
+    to_ms: i64,
+    #[serde(default)]
+    wait_at_least_us: f64,
+    #[serde(default)]
+    service_at_least_us: f64,
+}
+
+fn for_ever() -> i64 {
+    i64::MAX
+}
+
+async fn journeys(
+    State(admin): State<Asked>,
+    query: Result<Query<JourneysQuery>, QueryRejection>,
+) -> Result<Response, Wrong> {
+    const USAGE: &str =
+        "Ask with ?stage=NAME, and, as you like, from_ms, to_ms, wait_at_least_us and service_at_least_us.";
+    let Ok(Query(query)) = query else { return Err(wrong(StatusCode::BAD_REQUEST, USAGE)) };
+    let JourneysQuery { stage, from_ms, to_ms, wait_at_least_us, service_at_least_us } = query;
+    let known = stage.clone();
+    if ask(admin.clone(), move |admin| admin.stage(&known)).await?.is_none() {
+        return Err(unknown("stage", &stage));
+    }
+    let of = JourneysOf { stage, from_ms, to_ms, wait_at_least_us, service_at_least_us };
+    Ok(Json(ask(admin, move |admin| admin.journeys(of)).await?).into_response())
+}
+
 #[derive(Deserialize)]
 struct TraceQuery {
     client: Option<String>,
@@ -173,11 +285,16 @@ async fn trace(
     Ok(Json(Trace { client: query.client, message: query.message, steps }).into_response())
 }
 
+/// Asked for again each time: after an update of the server the page must be the new one.
+async fn served(page: Page) -> Response {
+    ([(header::CONTENT_TYPE, page.content_type), (header::CACHE_CONTROL, "no-cache")], page.body).into_response()
+}
+
 async fn nothing() -> Wrong {
     wrong(
         StatusCode::NOT_FOUND,
         "There is nothing here. Paths: /readyz, /metrics, /stages, /stages/NAME, /pools, /pools/NAME, /changes, /undo, /config, \
-         /config/save, /config/reload, /trace.",
+         /config/save, /config/reload, /topology, /live, /history, /journeys, /trace.",
     )
 }
 
