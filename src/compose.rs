@@ -28,8 +28,8 @@ use crate::certificate::{self, Certificate};
 use crate::cli::RunArgs;
 use crate::live::Live;
 use crate::monitor::Monitor;
-use crate::pages;
 use crate::tuning::Tuner;
+use crate::{dashboard, pages};
 
 /// Threads of the HTTP side.
 const HTTP_THREADS: usize = 2;
@@ -237,7 +237,7 @@ fn assemble(
             pages: if development { pages::PAGES.to_vec() } else { Vec::new() },
             journeys: development.then(|| watcher.clone() as Arc<dyn tidegate_http::Journeys>),
             admin: Some((admin, watcher.clone())),
-            admin_pages: Vec::new(),
+            admin_pages: dashboard::FILES.to_vec(),
         },
     )
     .map_err(|error| error.to_string())?;

@@ -6,6 +6,7 @@ mod certificate;
 mod cli;
 mod compose;
 mod config_file;
+mod dashboard;
 mod greeting;
 mod live;
 mod logging;
