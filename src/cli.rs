@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_config::{Config, Format};
 
 use crate::logging::LogFormat;
+use crate::remote::top::{self, TopArgs};
 use crate::remote::tune::{self, TuneArgs};
 use crate::{config_file, logging, run};
 
@@ -57,6 +58,7 @@ enum Command {
         #[arg(long, default_value = "text")]
         format: GraphFormat,
     },
+    Top(TopArgs),
     Tune(TuneArgs),
     /// Make apps
     #[command(subcommand)]
@@ -110,6 +112,7 @@ pub fn main() -> u8 {
             Some(data) => file.map_or(Ok(()), |file| check(Some(file))).and_then(|()| check_data(&data)),
         },
         Command::Graph { file, format } => graph(file, format),
+        Command::Top(args) => top::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::App(AppCommand::New) => app_new(),
         Command::Bench(scenario) => tidegate_bench::run(&scenario).map_err(Stop::because),
@@ -135,6 +138,11 @@ pub struct Stop {
 impl Stop {
     pub fn because(message: impl std::fmt::Display) -> Self {
         Stop { message: format!("tidegate: {message}"), code: 1 }
+    }
+
+    /// The words without the program's name.
+    pub fn message(&self) -> &str {
+        self.message.strip_prefix("tidegate: ").unwrap_or(&self.message)
     }
 
     fn usage(message: impl std::fmt::Display) -> Self {

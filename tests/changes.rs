@@ -191,6 +191,22 @@ fn the_command_does_the_same() {
 }
 
 #[test]
+fn top_prints_one_look() {
+    let server = Server::with(STAGES);
+    let admin = server.admin().to_string();
+    let look = |arguments: &[&str]| tidegate().arg("top").args(arguments).args(["--admin", &admin]).output().unwrap();
+    let second: Value = eventually("a second", || serde_json::from_slice(&look(&["--once", "--json"]).stdout).ok());
+    assert_eq!(second["stages"].as_array().map(Vec::len), Some(8), "{second}");
+    let picture = said(&look(&["--once"]));
+    assert!(
+        picture.contains("sessions") && picture.lines().any(|line| line.trim().starts_with("persist")),
+        "{picture}"
+    );
+    let nowhere = look(&[]);
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("--once"), "it needs a terminal: {nowhere:?}");
+}
+
+#[test]
 fn the_running_configuration_is_a_good_file_without_secrets() {
     let server = Server::start();
     patch(&server, "/stages/persist", &json!({"batch": 17}));

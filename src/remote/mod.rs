@@ -2,6 +2,7 @@
 //!
 //! Owns how it is found and how its refusals are shown. Each command has a file of its own.
 
+pub mod top;
 pub mod tune;
 
 use std::time::Duration;
@@ -71,5 +72,31 @@ impl Remote {
             return Ok(body);
         }
         Err(Stop::because(body["error"].as_str().unwrap_or("refused without a reason")))
+    }
+}
+
+/// A name as a part of a path.
+fn encoded(name: &str) -> String {
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    name.bytes().map(|byte| if safe(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// As it stands, a text without quotes.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_safe_in_a_path() {
+        assert_eq!(encoded("fan_out"), "fan_out");
+        assert_eq!(encoded("a/b ü"), "a%2Fb%20%C3%BC");
     }
 }

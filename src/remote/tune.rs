@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 use tidegate_domain::time::iso;
 
-use super::{AdminArgs, Remote};
+use super::{AdminArgs, Remote, encoded, text};
 use crate::cli::{Stop, print};
 
 /// Look at and change the stages of a running server
@@ -114,12 +114,6 @@ fn nanoseconds(text: &str) -> Option<f64> {
         _ => return None,
     };
     Some((number.parse::<f64>().ok()? * unit).round())
-}
-
-/// A name as a part of a path.
-fn encoded(name: &str) -> String {
-    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    name.bytes().map(|byte| if safe(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 fn said(change: &Value) -> Result<(), Stop> {
@@ -238,15 +232,6 @@ fn shown(report: &Value) -> Result<(), Stop> {
     print(&out)
 }
 
-/// As it stands, a text without quotes.
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,11 +249,5 @@ mod tests {
         assert!(setting("workers").is_err());
         assert!(setting("delay_target=5").is_err(), "without a unit");
         assert!(setting("spin=fast").is_err());
-    }
-
-    #[test]
-    fn a_name_is_safe_in_a_path() {
-        assert_eq!(encoded("fan_out"), "fan_out");
-        assert_eq!(encoded("a/b ü"), "a%2Fb%20%C3%BC");
     }
 }
