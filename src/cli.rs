@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_config::{Config, Format};
 
+use crate::hdr::plot::{self, HdrCommand};
 use crate::logging::LogFormat;
 use crate::remote::top::{self, TopArgs};
 use crate::remote::tune::{self, TuneArgs};
@@ -60,6 +61,8 @@ enum Command {
     },
     Top(TopArgs),
     Tune(TuneArgs),
+    #[command(subcommand)]
+    Hdr(HdrCommand),
     /// Make apps
     #[command(subcommand)]
     App(AppCommand),
@@ -114,6 +117,7 @@ pub fn main() -> u8 {
         Command::Graph { file, format } => graph(file, format),
         Command::Top(args) => top::run(&args),
         Command::Tune(args) => tune::run(&args),
+        Command::Hdr(command) => plot::run(&command),
         Command::App(AppCommand::New) => app_new(),
         Command::Bench(scenario) => tidegate_bench::run(&scenario).map_err(Stop::because),
     };

@@ -26,6 +26,7 @@ use crate::admin::Watcher;
 use crate::bridge::{Entrance, HttpWay, Reactors};
 use crate::certificate::{self, Certificate};
 use crate::cli::RunArgs;
+use crate::hdr::Logs;
 use crate::live::Live;
 use crate::monitor::Monitor;
 use crate::tuning::Tuner;
@@ -76,7 +77,7 @@ pub fn start(config: Config, text: String, args: &RunArgs) -> Result<Server, Str
     let recovered = store.recovered();
     let bound = Bound { options, listeners, admin };
     let file = args.config.clone().map(|path| (path, text));
-    match assemble(&config, file, bound, &runtime, (Arc::new(store), store_folder(&args.data)), clock) {
+    match assemble(&config, file, bound, &runtime, (Arc::new(store), &args.data), clock) {
         Ok(Assembled { net, http, pipeline, watcher, tuner, monitor }) => Ok(Server {
             config,
             net,
@@ -170,7 +171,7 @@ fn assemble(
     file: Option<(PathBuf, String)>,
     bound: Bound,
     runtime: &HttpRuntime,
-    (store, folder): (Arc<dyn Store>, PathBuf),
+    (store, data): (Arc<dyn Store>, &Path),
     clock: Clock,
 ) -> Result<Assembled, String> {
     let development = is_development(config);
@@ -218,7 +219,8 @@ fn assemble(
     pipeline.start().map_err(|error| format!("cannot start the pipeline's threads: {error}"))?;
 
     let tuner = Arc::new(Tuner::new(pipeline.clone(), config.clone(), file));
-    let live = Arc::new(Live::new(world.clone(), pipeline.clone(), store.clone(), folder));
+    let logs = Logs::new(data.join(HDR), config.hdr.interval, config.hdr.keep);
+    let live = Arc::new(Live::new(world.clone(), pipeline.clone(), (store.clone(), store_folder(data)), logs));
     let http = Arc::new(HttpWay::default());
     let Bound { options, listeners, admin } = bound;
     let clock = pipeline.clone();
@@ -311,7 +313,9 @@ impl Server {
 }
 
 /// What we put into a data folder.
-const OURS: [&str; 2] = ["store", "tls"];
+const OURS: [&str; 3] = ["store", "tls", HDR];
+/// Where in it HdrHistogram logs are.
+const HDR: &str = "hdr";
 
 /// A folder that holds somebody else's files is left as it is.
 fn refuse_others_folder(data: &Path) -> Result<(), String> {

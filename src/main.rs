@@ -8,6 +8,7 @@ mod compose;
 mod config_file;
 mod dashboard;
 mod greeting;
+mod hdr;
 mod live;
 mod logging;
 mod monitor;

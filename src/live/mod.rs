@@ -19,6 +19,7 @@ use tidegate_stages::shared::World;
 use tidegate_store::Store;
 
 use crate::admin::policy;
+use crate::hdr::Logs;
 use process::Process;
 pub use spread::{quantile, since};
 
@@ -48,11 +49,17 @@ struct Before {
     process: Process,
     store_bytes: Option<u64>,
     measured: Option<Instant>,
+    logs: Logs,
 }
 
 impl Live {
-    /// `folder`: where the store keeps its files.
-    pub fn new(world: Arc<World>, pipeline: Arc<Pipeline<Event>>, store: Arc<dyn Store>, folder: PathBuf) -> Live {
+    /// `folder`: where the store keeps its files. `logs` get all that is measured.
+    pub fn new(
+        world: Arc<World>,
+        pipeline: Arc<Pipeline<Event>>,
+        (store, folder): (Arc<dyn Store>, PathBuf),
+        logs: Logs,
+    ) -> Live {
         let before = Before {
             until: 0,
             made: 0,
@@ -60,6 +67,7 @@ impl Live {
             process: Process::now(),
             store_bytes: None,
             measured: None,
+            logs,
         };
         Live { world, pipeline, store, folder, kept: Mutex::default(), before: Mutex::new(before) }
     }
@@ -82,6 +90,7 @@ impl Live {
             let Some(first) = row.first() else { break };
             let elapsed = first.until.saturating_sub(first.since).max(1) as f64 / 1e9;
             before.until = first.until;
+            reports.iter().zip(&row).for_each(|(report, second)| note(&mut before.logs, &report.name, second));
             let stages = reports.iter().zip(&row).map(|(report, second)| stage(report, second)).collect();
             // What is not of the stages is known as it is now: where two seconds are due at once, the last one has it.
             let second = self.second(&mut before, stages, (nth == ended).then_some(&stats), elapsed);
@@ -92,6 +101,7 @@ impl Live {
             kept.push_back(Arc::new(second));
         }
         before.stats = stats;
+        before.logs.tick();
         Duration::from_secs(1)
     }
 
@@ -104,6 +114,7 @@ impl Live {
         let stats = now.unwrap_or(&before.stats);
         let a_second = |now: u64, before: u64| now.saturating_sub(before) as f64 / elapsed;
         let delivered = since(&before.stats.delivery_ns, &stats.delivery_ns);
+        before.logs.add_counts("delivery", delivered.iter().copied());
         let ms = |share| quantile(&delivered, share).map(|ns| ns as f64 / 1e6);
         let process = Process::now();
         let second = Second {
@@ -145,6 +156,13 @@ impl Live {
     pub fn journeys(&self, of: &JourneysOf) -> Vec<JourneyReport> {
         journeys::find(&self.world, self.pipeline.now(), now_ms(), of)
     }
+}
+
+/// Times of a stage, for its log.
+fn note(logs: &mut Logs, stage: &str, second: &SecondReport) {
+    let Some(spread) = &second.spread else { return };
+    logs.add(&format!("{stage}.wait"), &spread.wait);
+    logs.add(&format!("{stage}.service"), &spread.service);
 }
 
 fn stage(report: &StageReport, second: &SecondReport) -> StageSecond {

@@ -20,6 +20,7 @@ pub struct Config {
     pub store: Store,
     pub memory: Memory,
     pub journeys: Journeys,
+    pub hdr: Hdr,
     /// In the order of the file.
     pub topology: Topology,
     /// Stage by stage, for those whose module calls the outside: how many calls at once.
@@ -94,6 +95,14 @@ pub struct Journeys {
     pub sample: f64,
     pub keep: usize,
     pub trace: usize,
+}
+
+/// `[hdr]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hdr {
+    pub interval: Duration,
+    /// 0: nothing is written.
+    pub keep: usize,
 }
 
 impl Config {

@@ -65,6 +65,11 @@ pub(crate) const SECTIONS: &[SectionHead] = &[
         meaning: "Messages whose way through the stages is timed and kept for a look.",
     },
     SectionHead {
+        name: "hdr",
+        header: "[hdr]",
+        meaning: "HdrHistogram logs of each stage and end to end, in the data folder's `hdr/`: what `tidegate hdr plot` draws.",
+    },
+    SectionHead {
         name: "stages",
         header: "[stages.NAME]",
         meaning: "One table a stage. A file without any has the eight stages of the built-in pipeline; a file with one names all of \
@@ -266,6 +271,14 @@ pub(crate) const KEYS: &[Key] = &[
     key("journeys", "sample", Form::Share { zero: true }, Value("0.01"), "The share of messages that are timed"),
     key("journeys", "keep", count(1, MIB), Value("4096"), "Journeys kept, the newest"),
     key("journeys", "trace", count(1, 16 * MIB), Value("65536"), "Happenings kept for `GET /trace`, the newest"),
+    key(
+        "hdr",
+        "interval",
+        between(Duration::from_secs(1), HOUR),
+        Value("\"10s\""),
+        "The time that one line of a log is of",
+    ),
+    key("hdr", "keep", count(0, 100_000), Value("48"), "Logs kept, one for each hour; 0: none is written"),
     key(
         "stages",
         "module",

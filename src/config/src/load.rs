@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use crate::DEFAULT;
 use crate::apps;
 use crate::catalogue::ModuleCatalogue;
-use crate::config::{Config, Journeys, Memory, Net, Store, Tls};
+use crate::config::{Config, Hdr, Journeys, Memory, Net, Store, Tls};
 use crate::diagnostic::{Diagnostic, Report, Severity};
 use crate::keys::SECTIONS;
 use crate::listen;
@@ -66,6 +66,7 @@ pub fn load_with(
     let store = store(&section("store", &mut report), &mut report);
     let memory = memory(&section("memory", &mut report), &mut report);
     let journeys = journeys(&section("journeys", &mut report), &mut report);
+    let hdr = hdr(&section("hdr", &mut report), &mut report);
 
     let (default_root, _) = DeTable::parse_recoverable(DEFAULT);
     let default_find = |name: &str| entries(default_root.get_ref()).into_iter().find(|entry| entry.name == name);
@@ -96,6 +97,7 @@ pub fn load_with(
         store,
         memory,
         journeys,
+        hdr,
         topology: pipeline.topology,
         in_flight: pipeline.in_flight,
         apps: apps.into_iter().map(|placed| placed.app).collect(),
@@ -213,4 +215,9 @@ fn journeys(section: &Section<'_>, report: &mut Report) -> Journeys {
         keep: section.value("keep", report),
         trace: section.value("trace", report),
     }
+}
+
+fn hdr(section: &Section<'_>, report: &mut Report) -> Hdr {
+    section.refuse_unknown(report);
+    Hdr { interval: section.value("interval", report), keep: section.value("keep", report) }
 }

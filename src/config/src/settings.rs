@@ -95,6 +95,10 @@ pub(crate) fn of(config: &Config) -> Vec<Setting> {
         list.plain("keep", config.journeys.keep);
         list.plain("trace", config.journeys.trace);
     });
+    list.under("hdr", |list| {
+        list.text("interval", duration(config.hdr.interval));
+        list.plain("keep", config.hdr.keep);
+    });
     for settings in &config.topology.stages {
         let calls = config.in_flight(&settings.name);
         list.under("stages", |list| list.under(&settings.name, |list| stage(settings, calls, list)));

@@ -72,6 +72,7 @@ fn every_key_of_the_issue_is_read() {
          [store]\nsync = \"interval 250ms\"\nretention = \"7d\"\ndedupe_window = \"1h\"\nmax_open_files = 128\n\
          [memory]\nconversations = 1\nnonces = 2\nrevoked_tokens = 3\n\
          [journeys]\nsample = 1\nkeep = 5\ntrace = 6\n\
+         [hdr]\ninterval = \"1m\"\nkeep = 0\n\
          [stages.first]\nmodule = \"decode\"\npool = \"common\"\nworkers = 3\nbatch = 5\nbound = 600\n\
          policy = \"drop-oldest\"\ndelay_target = \"1ms\"\ndelay_interval = \"10ms\"\nkey_share = 0.5\nwindow = 4\n\
          [stages.authenticate]\n[stages.read]\n[stages.persist]\n[stages.fan_out]\n[stages.hook]\nto = {{ push = \"none\" }}\n\
@@ -101,6 +102,7 @@ fn every_key_of_the_issue_is_read() {
     assert_eq!(config.store.retention, Duration::from_secs(7 * 86_400));
     assert_eq!((config.store.dedupe_window.as_secs(), config.store.max_open_files), (3600, 128));
     assert_eq!((config.memory.conversations, config.memory.nonces, config.memory.revoked_tokens), (1, 2, 3));
+    assert_eq!((config.hdr.interval, config.hdr.keep), (Duration::from_secs(60), 0));
     assert_eq!((config.journeys.sample, config.journeys.keep, config.journeys.trace), (1.0, 5, 6));
     let first = stage(&config, "first");
     assert_eq!((first.module.as_str(), first.pool.as_deref()), ("decode", Some("common")));
