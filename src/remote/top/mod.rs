@@ -41,8 +41,7 @@ const WIDTH: u16 = 80;
 
 pub fn run(args: &TopArgs) -> Result<(), Stop> {
     let remote = Remote::new(&args.admin, "top");
-    let mut screen = Screen::default();
-    screen.seconds = seconds(&remote, SHOWN)?;
+    let mut screen = Screen { seconds: seconds(&remote, SHOWN)?, ..Screen::default() };
     if args.json {
         let newest = screen.seconds.last().ok_or_else(|| Stop::because("the server has not lived for a second yet"))?;
         return print(&format!("{newest}\n"));
