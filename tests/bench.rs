@@ -72,6 +72,19 @@ fn pairs_over_every_transport() {
     good(server.tcp(), &format!("pairs --pairs 2 --transport tls --insecure {BRIEF}"));
 }
 
+/// Half of them only listen, which the server takes for being gone after a while.
+#[test]
+fn connections_that_say_nothing_send_heartbeats() {
+    let server = Server::with("[net]\nidle_timeout = \"2s\"\n".to_owned() + &patient());
+    let run = "pairs --pairs 2 --rate 20 --seconds 4 --warm 0 --no-floor";
+    good(server.tcp(), &format!("{run} --heartbeat 1"));
+    let (address, mut silent) = (server.tcp().to_string(), vec!["--server"]);
+    silent.push(&address);
+    silent.extend(run.split(' ').skip(1));
+    let output = bench(&[&["pairs"], &silent[..]].concat());
+    assert!(said(&output).contains("connections ended by themselves"), "{}", said(&output));
+}
+
 #[test]
 fn a_server_that_nobody_vouches_for_is_not_trusted() {
     let server = server();

@@ -61,6 +61,9 @@ pub struct Target {
     /// Logged-in clients that share one connection, told apart by their peerId
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub per_connection: u32,
+    /// Seconds between a connection's heartbeats, as SDKs send them
+    #[arg(long, value_name = "S", default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub heartbeat: u64,
     /// The server's process, for its memory and CPU (default: whoever on this machine listens on the port)
     #[arg(long)]
     pub pid: Option<u32>,
@@ -77,11 +80,13 @@ impl Target {
     pub fn arguments(&self) -> Vec<OsString> {
         let mut all: Vec<OsString> = Vec::new();
         let (address, per) = (self.address().to_string(), self.per_connection.to_string());
+        let heartbeat = self.heartbeat.to_string();
         for (name, value) in [
             ("--server", &address[..]),
             ("--app", &self.app),
             ("--transport", self.transport.name()),
             ("--per-connection", &per),
+            ("--heartbeat", &heartbeat),
         ] {
             all.extend([name.into(), value.into()]);
         }

@@ -113,9 +113,6 @@ pub fn drive(
                 until = until.min(end);
             }
             Pace::Fill(fill) => {
-                if fill.is_time_to_beat(at) {
-                    traffic.beat_all(fleet);
-                }
                 traffic.refused_on.drain(..).for_each(|line| fill.put_off(line, at));
                 while let Some(line) = fill.again(at) {
                     traffic.send(fleet, line, at, at);

@@ -7,13 +7,10 @@
 
 use std::collections::VecDeque;
 
-use crate::clock::SECOND;
 use crate::fleet::AGAIN;
 
 /// Unanswered messages over all lines: two batches, so that nothing is taken for overload.
 const UNANSWERED: usize = 128;
-/// Who waits for its turn says so often that it is there, or the server would take it for gone.
-const BEAT: u64 = 60 * SECOND;
 
 /// What is still to be written.
 pub struct Fill {
@@ -25,8 +22,6 @@ pub struct Fill {
     put_off: VecDeque<(u64, u32)>,
     /// Messages to write, on all lines.
     all: u64,
-    /// When all say again that they are there.
-    beat: u64,
 }
 
 impl Fill {
@@ -35,7 +30,7 @@ impl Fill {
         let left = || sizes.iter().zip(there).map(|(size, there)| size.saturating_sub(*there));
         let waiting = (0..).zip(left()).filter(|(_, left)| *left > 0).map(|(line, _)| line).collect();
         let all = left().map(u64::from).sum();
-        Fill { sizes, waiting, put_off: VecDeque::new(), all, beat: 0 }
+        Fill { sizes, waiting, put_off: VecDeque::new(), all }
     }
 
     /// Messages in all.
@@ -67,15 +62,6 @@ impl Fill {
     /// Whether nothing is put off; what waits begins when something ends.
     pub fn is_done(&self) -> bool {
         self.put_off.is_empty()
-    }
-
-    /// Whether all have to say that they are there.
-    pub fn is_time_to_beat(&mut self, at: u64) -> bool {
-        let due = at >= self.beat;
-        if due {
-            self.beat = at + BEAT;
-        }
-        due
     }
 
     /// How far it is, for people.

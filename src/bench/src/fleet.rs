@@ -70,6 +70,26 @@ struct Seat {
     dirty: bool,
 }
 
+/// Heartbeats, spread over the connections. A server closes whoever is silent for long, and who only listens is silent.
+struct Beat {
+    next: usize,
+    at: u64,
+    every: u64,
+}
+
+impl Beat {
+    /// The connection whose turn it is by `now`, of so many.
+    fn due(&mut self, now: u64, connections: usize) -> Option<usize> {
+        if now < self.at || connections == 0 {
+            return None;
+        }
+        let connection = self.next % connections;
+        self.next = connection + 1;
+        self.at += (self.every / connections as u64).max(1);
+        Some(connection)
+    }
+}
+
 pub struct Fleet {
     address: SocketAddr,
     app: String,
@@ -82,6 +102,8 @@ pub struct Fleet {
     seats: Vec<Seat>,
     /// Connections of other processes, which have the source addresses before ours.
     before: usize,
+    /// Whose heartbeat is next, when, and how long a connection waits for its own again.
+    beat: Beat,
     dirty: Vec<usize>,
     clients: u32,
     per: u32,
@@ -131,6 +153,7 @@ impl Fleet {
             scratch: vec![0; 256 << 10],
             seats: (0..connections).map(|_| seat()).collect(),
             before: 0,
+            beat: Beat { next: 0, at: now(), every: target.heartbeat * SECOND },
             dirty: Vec::new(),
             clients,
             per,
@@ -310,8 +333,14 @@ impl Fleet {
         if !self.again.is_empty() {
             self.log_in_again(now());
         }
+        while let Some(seat) = self.beat.due(now(), self.seats.len()) {
+            // Its answer has no `i`, so it is nobody's.
+            if self.seats[seat].conn.as_ref().is_some_and(Conn::is_ready) {
+                self.send(seat as u32 * self.per, &wire::heartbeat());
+            }
+        }
         self.flush();
-        let until = self.again.front().map_or(until, |(when, _)| until.min(*when));
+        let until = self.again.front().map_or(until, |(when, _)| until.min(*when)).min(self.beat.at);
         let wait = until.saturating_sub(now());
         let wait = if wait == 0 {
             Some(Duration::ZERO)
@@ -434,3 +463,19 @@ const SESSION: i32 = CommandType::Session as i32;
 const DIRECT: i32 = CommandType::Direct as i32;
 const ACK: i32 = CommandType::Ack as i32;
 const ERROR: i32 = CommandType::Error as i32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_connection_beats_once_in_its_time() {
+        let mut beat = Beat { next: 0, at: 100, every: 30 };
+        let mut due = |now| std::iter::from_fn(|| beat.due(now, 3)).collect::<Vec<_>>();
+        assert_eq!(due(99), []);
+        assert_eq!(due(100), [0]);
+        assert_eq!(due(125), [1, 2]);
+        assert_eq!(due(160), [0, 1, 2, 0], "what was missed is made up for");
+        assert_eq!(Beat { next: 0, at: 0, every: 1 }.due(5, 0), None);
+    }
+}

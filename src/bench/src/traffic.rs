@@ -252,13 +252,6 @@ impl Traffic {
         heart.beats += 1;
     }
 
-    /// Every client asks for an echo, which is not timed.
-    pub fn beat_all(&self, fleet: &mut Fleet) {
-        for client in 0..fleet.clients() {
-            fleet.send(client, &wire::echo(fleet.name(client), BEATS));
-        }
-    }
-
     /// Heartbeats are answered in their order.
     fn beaten(&mut self, at: u64) {
         let Some(sent) = self.heart.as_mut().and_then(|heart| heart.waiting.pop_front()) else { return };

@@ -248,7 +248,12 @@ pub fn logs(frame: &[u8]) -> Option<Vec<(bytes::Bytes, i64)>> {
     Some(logs.into_iter().map(|item| (item.data.unwrap_or_default(), item.timestamp.unwrap_or(0))).collect())
 }
 
-/// A heartbeat.
+/// A heartbeat of a connection, whose answer nobody waits for.
+pub fn heartbeat() -> GenericCommand {
+    GenericCommand { cmd: Some(CommandType::Echo as i32), ..GenericCommand::default() }
+}
+
+/// A heartbeat that is timed.
 pub fn echo(peer: String, i: i32) -> GenericCommand {
     command(CommandType::Echo, peer, i)
 }
