@@ -52,8 +52,10 @@ function start(topology) {
   const names = topology.stages.map(({ name }) => name);
   const graph = new Graph(the('graph'));
   const maps = new Maps(the('maps'), view, feed);
-  const lines = new Lines(the('latency'), the('rate'));
+  const lines = new Lines(the('latency'), the('rate'), the('curves'));
   const axes = [...document.querySelectorAll('canvas.axis')].map((canvas) => new Surface(canvas));
+  // The axis stands above the controls, wherever the page is.
+  new ResizeObserver(() => document.body.style.setProperty('--tune', `${the('tune').offsetHeight}px`)).observe(the('tune'));
   const headline = new Headline(the('headline'));
   const figures = new Figures(the('figures'));
   const table = new Table(the('table'), topology);

@@ -7,11 +7,17 @@ import { ticks } from './view.js';
 export const GUTTER = 46;
 
 export class Surface {
-  constructor(canvas) {
+  /** `appear`: called when it comes into sight; out of sight nothing need be drawn. */
+  constructor(canvas, appear = () => {}) {
     this.canvas = canvas;
     this.context = canvas.getContext('2d');
     this.isSeen = true;
-    new IntersectionObserver(([{ isIntersecting }]) => (this.isSeen = isIntersecting), { rootMargin: '200px' }).observe(canvas);
+    const watch = ([{ isIntersecting }]) => {
+      const appears = isIntersecting && !this.isSeen;
+      this.isSeen = isIntersecting;
+      if (appears) appear();
+    };
+    new IntersectionObserver(watch, { rootMargin: '300px' }).observe(canvas);
   }
 
   /** Wipes it, in the size that it has now; `false` where it has none. All is drawn in CSS pixels. */

@@ -10,7 +10,7 @@ import { say } from './words.js';
 
 /** Below this width the line runs from top to bottom. */
 const WIDE = 1060;
-const BOX_HEIGHT = 142;
+const BOX_HEIGHT = 163;
 /** Less than this share of the time is a hiccup. */
 const HELD_UP = 0.02;
 const PAD = 10;
@@ -53,12 +53,13 @@ export class Graph extends EventTarget {
 
   #build(width) {
     const upright = width < WIDE;
-    const gap = upright ? { along: 30, across: width < 420 ? 26 : 48 } : { along: 34, across: 46 };
-    const w = upright ? Math.min(300, Math.floor((width - gap.across - 46) / 2)) : Math.min(176, Math.floor((width - 74 - 6 * 38) / 6));
+    const narrow = width < 480;
+    const gap = upright ? { along: 30, across: narrow ? 22 : 48, lift: narrow ? 7 : 16 } : { along: 34, across: 46, lift: 16 };
+    const w = upright ? Math.min(300, Math.floor((width - gap.across - 2 * gap.lift - 12) / 2)) : Math.min(176, Math.floor((width - 74 - 6 * 38) / 6));
     const { boxes, ends, edges, width: wide, height } = layOut(this.#topology, { width, upright, box: { w, h: BOX_HEIGHT }, gap });
     // Upright, the lifts on both sides are part of it: it stands in the middle.
     const left = Math.max(0, (width - wide) / 2);
-    const svg = draw('svg', { viewBox: `${-left} ${upright ? -2 : 0} ${Math.max(width, wide)} ${height + 4}`, width: Math.max(width, wide), height: height + 4, role: 'group', 'aria-label': say('graph') });
+    const svg = draw('svg', { viewBox: `${-left} ${upright ? -2 : 0} ${Math.max(width, wide)} ${height + 4}`, width: Math.max(width, wide), height: height + 4, class: narrow ? 'narrow' : '', role: 'group', 'aria-label': say('graph') });
     this.#edges = edges.map((edge) => this.#edge(svg, edge));
     this.#ends = { in: this.#end(svg, ends.in, 'connections'), out: this.#end(svg, ends.out, 'mailbox') };
     this.#nodes = new Map(this.#topology.stages.map(({ name }) => [name, this.#node(svg, name, boxes.get(name))]));
@@ -88,22 +89,23 @@ export class Graph extends EventTarget {
   #node(svg, name, { x, y, w, h }) {
     const right = w - PAD;
     const text = (cls, at, line, anchor = 'start', words = '') => draw('text', { class: cls, x: at, y: line, 'text-anchor': anchor }, words);
+    const label = (key, line) => text('soft', PAD, line, 'start', say(key));
     const bar = (line) => {
-      const from = PAD + 46;
-      const length = Math.max(12, right - from - 62);
-      return { length, track: draw('rect', { class: 'track', x: from, y: line, width: length, height: 7, rx: 3.5 }), fill: draw('rect', { class: 'fill', x: from, y: line, width: 0, height: 7, rx: 3.5 }) };
+      const rect = (cls, width) => draw('rect', { class: cls, x: PAD, y: line, width, height: 5, rx: 2.5 });
+      return { length: right - PAD, track: rect('track', right - PAD), fill: rect('fill', 0) };
     };
     const parts = {
-      workers: text('soft', right, 21, 'end'),
-      rate: text('rate', PAD, 45),
-      flag: text('flag', right, 45, 'end'),
-      busy: bar(57),
-      busyShare: text('number', right, 65, 'end'),
-      queue: bar(75),
-      depth: text('number', right, 83, 'end'),
-      wait: text('number', right, 101, 'end'),
-      service: text('number', right, 118, 'end'),
-      held: text('held', PAD, 135),
+      workers: text('soft', right, 22, 'end'),
+      rate: text('rate', PAD, 46),
+      busyShare: text('number', right, 66, 'end'),
+      busy: bar(71),
+      depth: text('number', right, 91, 'end'),
+      queue: bar(96),
+      wait: text('number', right, 119, 'end'),
+      service: text('number', right, 136, 'end'),
+      held: text('held', PAD, 154),
+      // On the card's edge, where no number comes.
+      flag: text('flag', right, 4, 'end'),
       title: draw('title'),
     };
     const group = draw(
@@ -111,12 +113,12 @@ export class Graph extends EventTarget {
       { class: 'node', transform: `translate(${x} ${y})`, tabindex: 0, role: 'button', 'data-stage': name },
       parts.title,
       draw('rect', { class: 'card', width: w, height: h, rx: 10 }),
-      text('name', PAD, 21, 'start', name), parts.workers, parts.rate, parts.flag,
-      text('soft', PAD, 65, 'start', say('busy')), parts.busy.track, parts.busy.fill, parts.busyShare,
-      text('soft', PAD, 83, 'start', say('queue')), parts.queue.track, parts.queue.fill, parts.depth,
-      text('soft', PAD, 101, 'start', say('waitP99')), parts.wait,
-      text('soft', PAD, 118, 'start', say('serviceP99')), parts.service,
-      parts.held,
+      text('name', PAD, 22, 'start', name), parts.workers, parts.rate,
+      label('busy', 66), parts.busyShare, parts.busy.track, parts.busy.fill,
+      label('queue', 91), parts.depth, parts.queue.track, parts.queue.fill,
+      label('waitP99', 119), parts.wait,
+      label('serviceP99', 136), parts.service,
+      parts.held, parts.flag,
     );
     group.onclick = () => this.#choose(name);
     group.onkeydown = (event) => {
@@ -125,7 +127,7 @@ export class Graph extends EventTarget {
       this.#choose(name);
     };
     svg.append(group);
-    return { group, ...parts };
+    return { group, length: right - PAD, ...parts };
   }
 
   #choose(name) {
@@ -149,14 +151,14 @@ export class Graph extends EventTarget {
     const node = this.#nodes.get(stage.name);
     if (!node) return;
     const held = stage.blocked?.share >= HELD_UP ? say('heldUp', share(stage.blocked.share), targetOf(stage, this.#topology)) : '';
-    const of = `${short(stage.depth)}/${short(stage.bound)}`;
+    const of = say('of', short(stage.depth), short(stage.bound));
     put(node.workers, `×${stage.workers}`);
     put(node.rate, rate(stage.rate));
     put(node.busyShare, share(stage.utilisation));
     put(node.depth, of);
     put(node.wait, time(stage.wait?.p99_ns));
     put(node.service, time(stage.service?.p99_ns));
-    put(node.held, held);
+    fit(node.held, held, node.length);
     put(node.flag, isBottleneck ? say('bottleneck') : '');
     fill(node.busy, stage.utilisation);
     fill(node.queue, stage.depth / stage.bound);
@@ -188,4 +190,12 @@ function targetOf({ name, blocked }, topology) {
 function fill({ fill: bar, length }, part) {
   const width = String(Math.round(Math.min(1, Math.max(0, part || 0)) * length * 2) / 2);
   if (bar.getAttribute('width') !== width) bar.setAttribute('width', width);
+}
+
+/** Words that are as long as their place at most: a long name is set closer. */
+function fit(text, words, length) {
+  if (text.textContent === words) return;
+  text.textContent = words;
+  text.removeAttribute('textLength');
+  if (text.getComputedTextLength() > length) text.setAttribute('textLength', length);
 }

@@ -3,7 +3,7 @@
 // Owns the numbers of its columns and draws them. Where there are more seconds than pixels, a pixel shows the most of its
 // seconds, so that one bad second is never averaged away.
 
-import { BUCKETS, decades, place } from './buckets.js';
+import { BUCKETS, decades } from './buckets.js';
 import { GUTTER, Surface } from './canvas.js';
 import { time } from './units.js';
 import { palette } from './palette.js';
@@ -18,13 +18,11 @@ export class Heat {
   #amounts = new Uint8Array(RING * BUCKETS);
   #of = new Float64Array(RING).fill(-1);
   #tops = new Uint8Array(RING);
-  #medians = new Float32Array(RING);
-  #tails = new Float32Array(RING);
   #image = null;
   #copy = document.createElement('canvas');
 
-  constructor(canvas) {
-    this.surface = new Surface(canvas);
+  constructor(canvas, appear) {
+    this.surface = new Surface(canvas, appear);
   }
 
   add(t, spread) {
@@ -33,15 +31,12 @@ export class Heat {
     this.#amounts.fill(0, from, from + BUCKETS);
     this.#of[column] = t;
     this.#tops[column] = 0;
-    this.#medians[column] = this.#tails[column] = NaN;
     if (!spread) return;
     for (const [bucket, count] of spread.counts) {
       if (!(bucket >= 0 && bucket < BUCKETS)) continue;
       this.#amounts[from + bucket] = Math.min(255, Math.ceil(STEPS * Math.log2(1 + count)));
       this.#tops[column] = Math.max(this.#tops[column], bucket + 1);
     }
-    this.#medians[column] = place(spread.p50_ns);
-    this.#tails[column] = place(spread.p99_ns);
   }
 
   /** The bucket above all that is in this part of time; 0 where nothing is. */
@@ -57,7 +52,7 @@ export class Heat {
   }
 
   /** Draws up to `top` buckets; `cursor` is `{ t, bucket }` or null. */
-  draw(view, top, { dark, marks, cursor, drag, tail }) {
+  draw(view, top, { dark, marks, cursor, drag }) {
     const { surface } = this;
     if (!surface.begin()) return;
     const { colours, height, width } = surface;
@@ -75,7 +70,6 @@ export class Heat {
       context.clip();
       context.imageSmoothingEnabled = false;
       context.drawImage(this.#copy, x, 0, surface.x(first + step * this.#copy.width, view) - x, height);
-      if (tail) this.#curve(view, top, this.#tails, colours.ink);
       context.restore();
     }
     surface.marks(marks, view);
@@ -139,29 +133,6 @@ export class Heat {
     }
     this.#copy.getContext('2d').putImageData(this.#image, 0, 0);
     return most;
-  }
-
-  #curve(view, top, values, colour) {
-    const { surface } = this;
-    const { context } = surface;
-    context.beginPath();
-    let drawing = false;
-    for (let t = view.from; t < view.to; t++) {
-      const value = this.#has(t) ? values[t % RING] : NaN;
-      if (Number.isNaN(value)) {
-        drawing = false;
-        continue;
-      }
-      const [x, y] = [surface.x(t + 0.5, view), this.#y(value, top)];
-      if (drawing) context.lineTo(x, y);
-      else context.moveTo(x, y);
-      drawing = true;
-    }
-    for (const [width, stroke] of [[3, surface.colours.paper], [1.25, colour]]) {
-      context.lineWidth = width;
-      context.strokeStyle = stroke;
-      context.stroke();
-    }
   }
 
   #shade([one, two], view) {

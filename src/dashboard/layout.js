@@ -6,17 +6,18 @@
 
 /** Kinds of stages that answer beside the line: full, they refuse, and nobody waits for room in them. */
 const BESIDE = new Set(['read', 'hook', 'push']);
-/** Between an edge that goes round others and what it goes round. */
-const LIFT = 16;
 /** Between two edges that leave the same side of a stage. */
 const APART = 18;
+/** Beyond the outermost edge, for its stroke where it is thick. */
+const RIM = 6;
 const CORNER = 9;
 
 /**
  * Both ends of the line are the clients, as `{ in, out }`. Boxes are `{ x, y, w, h }`, edges
- * `{ from, to, output, asks, d, arrow, label: { x, y, beside } }`; a stage's end at the clients has the output `net`.
+ * `{ from, to, output, asks, d, arrow, label: { x, y, beside } }`; a stage's end at the clients has the output `net`. `gap` is the
+ * room between stages, `lift` between an edge that goes round others and what it goes round.
  */
-export function layOut({ entry, stages }, { width, upright, box, gap }) {
+export function layOut({ entry, stages }, { width, upright, box, gap: { lift, ...gap } }) {
   const places = placesOf(entry, stages);
   const columns = Math.max(...[...places.values()].map(({ column }) => column));
   const onLine = stages.filter(({ module }) => !BESIDE.has(module));
@@ -32,7 +33,7 @@ export function layOut({ entry, stages }, { width, upright, box, gap }) {
   const tail = columns >= lastColumn ? length : endLength;
   const between = upright ? gap.along : Math.max(gap.along, (width - endLength - tail - (Math.max(columns, lastColumn) - 1) * length) / Math.max(columns, lastColumn));
   const start = (column) => (column === 0 ? 0 : endLength + between + (column - 1) * (length + between));
-  const top = LIFT + 6;
+  const top = lift + RIM;
   const level = (row) => top + row * (depth + gap.across);
 
   const spots = new Map();
@@ -48,21 +49,21 @@ export function layOut({ entry, stages }, { width, upright, box, gap }) {
 
   const bottom = level(rows - 1) + depth;
   const taken = new Set([...places.values()].map(({ column, row }) => `${column},${row}`));
-  const edges = [{ from: null, to: entry, output: 'net', asks: false, points: route(ends.in, spots.get(entry), taken, bottom) }];
+  const edges = [{ from: null, to: entry, output: 'net', asks: false, points: route(ends.in, spots.get(entry), taken, bottom, lift) }];
   for (const { name, to } of stages) {
     for (const [output, next] of targets(to)) {
       const asks = BESIDE.has(moduleOf(stages, next));
-      edges.push({ from: name, to: next, output, asks, points: route(spots.get(name), spots.get(next), taken, bottom) });
+      edges.push({ from: name, to: next, output, asks, points: route(spots.get(name), spots.get(next), taken, bottom, lift) });
     }
   }
   for (const { name } of lineEnds) {
-    edges.push({ from: name, to: null, output: 'net', asks: false, points: route(spots.get(name), ends.out, taken, bottom) });
+    edges.push({ from: name, to: null, output: 'net', asks: false, points: route(spots.get(name), ends.out, taken, bottom, lift) });
   }
 
   const point = ([a, c]) => (upright ? [c, a] : [a, c]);
   const rect = ({ a, c, la, lc }) => (upright ? { x: c, y: a, w: lc, h: la } : { x: a, y: c, w: la, h: lc });
   const along = Math.max(...[...spots.values(), ends.out].map(({ a, la }) => a + la));
-  const across = bottom + LIFT + 6;
+  const across = bottom + lift + RIM;
   return {
     width: upright ? across : along,
     height: upright ? along : across,
@@ -110,15 +111,15 @@ function placesOf(entry, stages) {
 }
 
 /** The corners of an edge, as `[along, across]`. */
-function route(from, to, taken, bottom) {
+function route(from, to, taken, bottom, lift) {
   const middle = ({ a, la }) => a + la / 2;
   const centre = ({ c, lc }) => c + lc / 2;
   const steps = to.column - from.column;
   if (from.row === to.row && steps === 1) return [[from.a + from.la, centre(from)], [to.a, centre(to)]];
   if (from.row === to.row) {
     // Round what is between, on the side where nothing stands.
-    const lift = from.c - LIFT;
-    return [[middle(from) + APART, from.c], [middle(from) + APART, lift], [middle(to) - APART, lift], [middle(to) - APART, to.c]];
+    const above = from.c - lift;
+    return [[middle(from) + APART, from.c], [middle(from) + APART, above], [middle(to) - APART, above], [middle(to) - APART, to.c]];
   }
   const under = from.c + from.lc;
   if (steps === 0) return [[middle(from), under], [middle(to), to.c]];
@@ -127,7 +128,7 @@ function route(from, to, taken, bottom) {
   if (steps > 0 && free(from.column) && between.every(free)) {
     return [[middle(from) + APART, under], [middle(from) + APART, centre(to)], [to.a, centre(to)]];
   }
-  const round = bottom + LIFT;
+  const round = bottom + lift;
   return [[middle(from) - APART, under], [middle(from) - APART, round], [middle(to), round], [middle(to), to.c + to.lc]];
 }
 

@@ -1,8 +1,9 @@
 // End to end over time: the percentiles of what was delivered, and how much was.
 //
-// Owns the two canvases. Percentiles are on a logarithmic axis, told apart by their strokes and named where they end.
+// Owns the two canvases. Percentiles are on a logarithmic axis and told apart by their strokes.
 
 import { GUTTER, Surface } from './canvas.js';
+import { draw, make } from './make.js';
 import { rate, time } from './units.js';
 import { say } from './words.js';
 
@@ -11,16 +12,19 @@ const CURVES = [
   { key: 'p99_ms', name: 'p99', width: 2.25, dash: [] },
   { key: 'p50_ms', name: 'p50', width: 1.25, dash: [] },
 ];
-/** Names closer than this would cover one another. */
-const NAME_PX = 13;
 
 export class Lines {
   #latency;
   #rate;
 
-  constructor(latency, rate) {
+  /** `legend`: where the curves are named. */
+  constructor(latency, rate, legend) {
     this.#latency = new Surface(latency);
     this.#rate = new Surface(rate);
+    for (const { name, width, dash } of CURVES.toReversed()) {
+      const stroke = draw('svg', { width: 22, height: 8, 'aria-hidden': true }, draw('path', { d: 'M0 4H22', 'stroke-width': width, 'stroke-dasharray': dash.join(' ') }));
+      legend.append(' ', make('span', { className: 'curve' }, stroke, ` ${name}`));
+    }
   }
 
   draw(seconds, view, marks) {
@@ -42,15 +46,11 @@ export class Lines {
       surface.line(GUTTER - 4, y(10 ** power), surface.width, y(10 ** power), surface.colours.line);
       surface.text(time(10 ** power * 1e6), GUTTER - 7, y(10 ** power), surface.colours.soft, 'right');
     }
-    const names = [];
     for (const curve of CURVES) {
       const points = shown.map(({ t, delivery }) => [t, delivery[curve.key]]);
       trace(surface, view, points, y, curve.key === 'p99_ms' ? surface.colours.ink : surface.colours.soft, curve);
-      const last = points.at(-1)?.[1];
-      if (last != null) names.push({ name: `${curve.name} ${time(last * 1e6)}`, y: y(last) });
     }
     surface.marks(marks, view);
-    label(surface, names);
   }
 
   #drawRate(shown, view, marks) {
@@ -112,16 +112,6 @@ function trace(surface, view, points, y, colour, { width, dash, filled = false }
     context.globalAlpha = 1;
   }
   context.restore();
-}
-
-/** The names at the right, pushed apart. */
-function label(surface, names) {
-  names.sort((one, other) => one.y - other.y);
-  names.forEach((name, at) => {
-    const least = at ? names[at - 1].y + NAME_PX : 8;
-    name.y = Math.max(least, Math.min(name.y - 8, surface.height - 6 - NAME_PX * (names.length - 1 - at)));
-    surface.text(name.name, surface.width - 4, name.y, surface.colours.ink, 'right', true);
-  });
 }
 
 /** A round number not below it. */

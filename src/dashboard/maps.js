@@ -58,7 +58,7 @@ export class Maps extends EventTarget {
       canvas.setAttribute('aria-roledescription', say('heatMap'));
       canvas.dataset.kind = kind;
       canvas.dataset.stage = name;
-      maps[kind] = new Heat(canvas);
+      maps[kind] = new Heat(canvas, () => this.draw(name));
       this.#listen(canvas, name, kind);
       return make('div', { className: 'cell' }, make('p', { className: 'kind' }, `${say(kind)} p99 `, figures[kind]), canvas);
     });
@@ -126,11 +126,11 @@ export class Maps extends EventTarget {
     const drag = this.#drag?.moved ? [this.#drag.from, this.#drag.to] : null;
     for (const kind of KINDS) {
       const top = this.#top(kind);
-      for (const [name, { maps, row }] of this.#rows) {
+      for (const [name, { maps }] of this.#rows) {
         const map = maps[kind];
         if (!due.has(name) || !map.surface.isSeen) continue;
         const cursor = this.#cursor?.name === name && this.#cursor.kind === kind ? this.#cursor : null;
-        map.draw(this.#view, top, { dark: theme.isDark, marks: this.marks, cursor, drag, tail: row.classList.contains('chosen') });
+        map.draw(this.#view, top, { dark: theme.isDark, marks: this.marks, cursor, drag });
         map.surface.canvas.setAttribute('aria-label', say('mapOf', name, say(kind), clock(this.#view.from), clock(this.#view.to)));
       }
     }

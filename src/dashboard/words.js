@@ -27,5 +27,9 @@ export function speak(other) {
 export function fillIn(root) {
   document.documentElement.lang = language;
   for (const element of root.querySelectorAll('[data-say]')) element.textContent = say(element.dataset.say);
-  for (const element of root.querySelectorAll('[data-label]')) element.ariaLabel = element.title = say(element.dataset.label);
+  for (const element of root.querySelectorAll('[data-label]')) {
+    element.title = say(element.dataset.label);
+    // What says something itself keeps its name.
+    if (!element.dataset.say && element.localName !== 'label') element.ariaLabel = element.title;
+  }
 }

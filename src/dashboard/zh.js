@@ -2,7 +2,7 @@
 
 export default {
   // 页面框架
-  otherLanguage: 'English',
+  otherLanguage: 'EN',
   language: '切换为英文',
   theme: '浅色或深色',
   close: '关闭',
@@ -87,6 +87,9 @@ export default {
   pushesBack: '{0} 在反压：{1} 有 {2} 的时间有活却没有空位',
   asks: '{0} 询问 {1}（{2}）；满了就拒绝',
   feeds: '{0} 交给 {1}（{2}）；满了就反压',
+  edgeFeeds: '满了就反压',
+  edgeAsks: '在主线旁被询问：满了就拒绝',
+  edgePushes: '正在反压，占这么多时间',
   asTable: '用表格显示',
   tableCaption: '各阶段的现状',
   of: '{0} / {1}',
@@ -118,7 +121,7 @@ export default {
   newest: '最近 {0}',
   stretch: '{0} 至 {1}',
   endToEnd: '端到端',
-  latency: '从读到消息到写出每次投递',
+  latency: '从套接字到套接字',
   deliveries: '每秒投递',
   latencyNow: '端到端时间随时间的变化。现在 p50 {0}，p99 {1}，p99.9 {2}。',
   rateNow: '投递随时间的变化。现在 {0}。',
@@ -152,7 +155,8 @@ export default {
   field_bound: '上限',
   field_policy: '满了时',
   field_pool: '线程池',
-  field_target: '延迟目标（毫秒）',
+  field_target_about: '延迟目标（毫秒）：等待在整个区间内都超过它就是过载，入口开始拒绝',
+  field_target: '目标（毫秒）',
   policy_block: 'block 等待',
   policy_shed: 'shed 拒绝',
   policy_drop: 'drop-oldest 丢旧',

@@ -73,6 +73,7 @@ export class Fake {
   #timer;
   #n = 0;
   #phase = 0;
+  #depths = {};
 
   constructor(state = 'busy', history = KEPT) {
     this.state = state;
@@ -161,7 +162,9 @@ export class Fake {
     // A webhook that goes slow for a while, and a disk that now and then takes its time.
     const slow = stage.name === 'hook' && this.#phase % 400 > 330 ? 9 : stage.name === 'persist' && this.#phase % 97 === 3 ? 25 : 1;
     const speed = this.state === 'huge' ? 50 : 1;
-    const taken = Math.min(stage.batch, Math.max(1, stage.depth || 3));
+    // The fuller the queue, the fuller the batches; smoothed, as a second has many.
+    const usualDepth = (this.#depths[stage.name] = 0.7 * (this.#depths[stage.name] ?? 3) + 0.3 * stage.depth);
+    const taken = Math.min(stage.batch, Math.max(1, usualDepth));
     const batchUs = (slow * (batch + event * taken)) / speed;
     const able = (stage.workers ** 0.85 * taken * 1e6) / batchUs;
     const rate = Math.min(offered + stage.depth, able);
