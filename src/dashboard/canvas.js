@@ -34,7 +34,7 @@ export class Surface {
     context.clearRect(0, 0, this.width, this.height);
     // The style sheet's, in the theme that is on: a canvas knows no variables.
     const style = getComputedStyle(canvas);
-    this.colours = { ink: style.color, line: style.borderTopColor, mark: style.caretColor, soft: style.outlineColor, paper: style.backgroundColor };
+    this.colours = { ink: style.color, line: style.borderTopColor, mark: style.caretColor, soft: style.columnRuleColor, paper: style.backgroundColor };
     context.font = `11px ${style.fontFamily}`;
     context.textBaseline = 'middle';
     context.lineJoin = 'round';

@@ -1,6 +1,6 @@
 // What the server tells each second, kept for fifteen minutes, over lost connections and restarts.
 //
-// Owns the connection, the waits between attempts and the seconds. A second gets `t`, whole seconds since the epoch.
+// Owns the connection, the waits between attempts and the seconds. A second gets `t`, whole seconds since the epoch, about.
 // Events: `second` with the new one, `filled` when many came at once, `state`.
 
 import { get } from './ask.js';
@@ -75,9 +75,15 @@ export class Feed extends EventTarget {
   }
 
   #keep(second) {
+    const { newest } = this;
     second.t = Math.round(second.at_ms / 1000);
-    // A clock set back, or two seconds that round to one: time goes on all the same, so that nothing is drawn over.
-    if (this.newest && second.t <= this.newest.t) second.t = this.newest.t + 1;
+    if (newest) {
+      const next = newest.t + 1;
+      // Seconds of the server drift against the wall's: what follows is drawn beside, not a column further.
+      if (second.n === newest.n + 1 && Math.abs(second.t - next) <= 1) second.t = next;
+      // A clock that was set back: time goes on all the same, so that nothing is drawn over.
+      if (second.t < next) second.t = next;
+    }
     this.seconds.push(second);
     while (this.seconds[0].t <= second.t - KEPT) this.seconds.shift();
   }

@@ -15,7 +15,7 @@ const FIGURES = {
   connections: (second) => whole(second.connections),
   sessions: (second) => whole(second.sessions),
   conversations: (second) => whole(second.conversations),
-  cpu: (second) => (second.cpu == null ? '–' : say('cores', second.cpu.toFixed(2))),
+  cpu: (second) => (second.cpu == null ? '–' : say('cores', second.cpu.toFixed(second.cpu < 10 ? 2 : 0))),
   memory: (second) => bytes(second.resident_bytes),
   store: (second) => bytes(second.store?.bytes),
   received: (second) => `${bytes(second.received_bytes)}/s`,

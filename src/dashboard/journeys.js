@@ -24,14 +24,13 @@ export class Journeys {
   }
 
   /** A cell as the heat maps tell it. */
-  async open({ stage, kind, from, to, ns }) {
+  async open({ stage, kind, from_ms: from, to_ms: to, ns }) {
     const asked = ++this.#asked;
-    const until = to - from > 1 ? `–${clock(to - 1)}` : '';
-    this.#title.textContent = say(`journeys_${kind}`, stage, time(ns), `${clock(from)}${until}`);
+    this.#title.textContent = say(`journeys_${kind}`, stage, time(ns), `${clock(from / 1000)}–${clock(to / 1000)}`);
     this.#list.replaceChildren(make('p', { className: 'soft' }, say('reading')));
     if (!this.#dialog.open) this.#dialog.showModal();
     const least = `${kind}_at_least_us=${Math.floor(ns / 1000)}`;
-    const path = `journeys?stage=${encodeURIComponent(stage)}&from_ms=${from * 1000 - 500}&to_ms=${to * 1000 + 500}&${least}`;
+    const path = `journeys?stage=${encodeURIComponent(stage)}&from_ms=${Math.floor(from)}&to_ms=${Math.ceil(to)}&${least}`;
     let shown;
     try {
       const journeys = await get(path);

@@ -1,7 +1,7 @@
 // The heat maps of all stages, wait beside service, and the pointer and keys on them.
 //
 // Owns the rows, the cursor and what is dragged. Events: `choose` with a stage's `name`; `cell` with what was pressed on:
-// `{ stage, kind, from, to, ns }`, seconds and nanoseconds, `to` after the last; `aim`, when `aimed` says something new.
+// `{ stage, kind, from_ms, to_ms, ns }`, the time and the least that it took; `aim`, when `aimed` says something new.
 
 import { BUCKETS, lower, place, upper } from './buckets.js';
 import { GUTTER } from './canvas.js';
@@ -256,7 +256,10 @@ export class Maps extends EventTarget {
     const { from, to } = this.#cellOf(cursor);
     const rows = Math.floor((LEAST_CELL_PX / surface.height) * this.#top(kind));
     const more = Math.max(0, Math.ceil(((LEAST_CELL_PX / (surface.width - GUTTER)) * this.#view.span - (to - from)) / 2));
-    this.#tell('cell', { stage: name, kind, from: from - more, to: to + more, ns: lower(Math.max(0, bucket - rows)) });
+    // The server's own times: its seconds drift against ours.
+    const within = this.#feed.seconds.filter((second) => second.t >= from - more && second.t < to + more);
+    const [first, last] = [within.at(0)?.at_ms ?? from * 1000, within.at(-1)?.at_ms ?? to * 1000];
+    this.#tell('cell', { stage: name, kind, from_ms: first - 1000, to_ms: last, ns: lower(Math.max(0, bucket - rows)) });
   }
 
   #tell(event, details) {

@@ -314,7 +314,7 @@ export class Fake {
   #journeys(query) {
     const stage = query.get('stage');
     const least = Number(query.get('wait_at_least_us') ?? 0) || Number(query.get('service_at_least_us') ?? 0);
-    const within = this.seconds.filter(({ at_ms: at }) => at >= Number(query.get('from_ms')) && at < Number(query.get('to_ms')));
+    const within = this.seconds.filter(({ at_ms: at }) => at > Number(query.get('from_ms')) && at <= Number(query.get('to_ms')));
     const isWait = query.has('wait_at_least_us');
     const found = [];
     for (const second of within) {
