@@ -9,6 +9,8 @@ import { KEPT } from './view.js';
 const LONGEST_WAIT_S = 10;
 /** A connection that says nothing so long is as good as none. */
 const SILENCE_MS = 6_000;
+/** Further apart, the wall's clock was set. */
+const AGREE_S = 5;
 
 export class Feed extends EventTarget {
   /** Oldest first. */
@@ -75,17 +77,20 @@ export class Feed extends EventTarget {
   }
 
   #keep(second) {
-    const { newest } = this;
-    second.t = Math.round(second.at_ms / 1000);
-    if (newest) {
-      const next = newest.t + 1;
-      // Seconds of the server drift against the wall's: what follows is drawn beside, not a column further.
-      if (second.n === newest.n + 1 && Math.abs(second.t - next) <= 1) second.t = next;
-      // A clock that was set back: time goes on all the same, so that nothing is drawn over.
-      if (second.t < next) second.t = next;
-    }
+    second.t = this.#placeOf(second);
     this.seconds.push(second);
     while (this.seconds[0].t <= second.t - KEPT) this.seconds.shift();
+  }
+
+  /** By its number, as the server's seconds follow on each other while their ends are told early or late. */
+  #placeOf({ n, at_ms: at }) {
+    const told = Math.round(at / 1000);
+    const { newest } = this;
+    if (!newest) return told;
+    const counted = newest.t + n - newest.n;
+    if (n > newest.n && Math.abs(counted - told) <= AGREE_S) return counted;
+    // Another process or another clock: time goes on all the same, so that nothing is drawn over.
+    return Math.max(told, newest.t + 1);
   }
 
   #hear(source) {

@@ -103,6 +103,11 @@ export class Fake {
     return this.#stages.find((stage) => stage.name === name);
   }
 
+  /** Changes persist without anybody's having asked for it, as the file would. */
+  persist(wish) {
+    Object.assign(this.#stage('persist'), wish);
+  }
+
   // The made-up seconds
 
   #tick(at) {
@@ -232,8 +237,9 @@ export class Fake {
     const changes = Object.entries(wish).filter(([key, to]) => stage[key] !== to).map(([key, to]) => ({ key: `stages.${name}.${key.replace(/_ms$/, '')}`, from: stage[key], to }));
     const change = { id: dryRun ? 0 : this.changes.length + 1, at_ms: at, by, changes, effect: dryRun ? [] : ['pipeline', name].map((of) => ({ of, before: this.#figures(of), after: null })), ...(undoes ? { undoes } : {}), ...(dryRun ? { dry_run: true } : {}) };
     if (dryRun || !changes.length) return change;
+    const back = Object.fromEntries(Object.keys(wish).map((key) => [key, stage[key]]));
     Object.assign(stage, wish);
-    change.wish = { name, back: Object.fromEntries(changes.map(({ from }, at) => [Object.keys(wish).filter((key) => true)[at], from])) };
+    change.wish = { name, back };
     this.changes.push(change);
     return change;
   }
