@@ -74,7 +74,7 @@ function start(topology) {
     chosen = name;
     graph.choose(name);
     maps.choose(name);
-    tune.choose(name);
+    tune.choose(name, feed.newest.stages.find((stage) => stage.name === name));
   }
 
   function drawTime() {
@@ -114,7 +114,6 @@ function start(topology) {
     figures.show(second);
     graph.show(second);
     table.show(second);
-    tune.show(second);
     maps.show(second);
     lines.describe(second);
     drawTime();
@@ -128,6 +127,7 @@ function start(topology) {
   view.addEventListener('change', drawTime);
   theme.addEventListener('change', drawTime);
   changes.addEventListener('change', redraw);
+  changes.addEventListener('change', () => chosen && tune.refresh());
   new ResizeObserver(drawTime).observe(the('time'));
   document.addEventListener('visibilitychange', () => !document.hidden && feed.newest && show(feed.newest));
 

@@ -53,15 +53,34 @@ export class Tune extends EventTarget {
     }
   }
 
-  async choose(name) {
+  /** `running`: what was last told of it. */
+  choose(name, running) {
     if (name === this.#name) return;
     this.#name = name;
     this.#stages.value = name;
-    this.#running = null;
+    this.#running = running;
+    this.#pool = null;
     this.say('');
-    this.#mark();
-    if (this.#second) this.show(this.#second);
-    await this.#pools();
+    this.#take(true);
+    this.refresh();
+  }
+
+  /** Asks what is running: the seconds tell it later than a change is in force. What somebody is just typing stays. */
+  async refresh() {
+    const name = this.#name;
+    const [running, pools] = await Promise.all([get(`stages/${encodeURIComponent(name)}`), get('pools')]).catch(() => []);
+    if (!running || name !== this.#name) return;
+    const isEdited = Object.keys(this.#wish()).length > 0;
+    this.#running = running;
+    this.#pool = pools.find((pool) => pool.name === running.pool) ?? null;
+    const own = make('option', { value: name }, say('ownPool'));
+    // A pool of another stage's own is not for sharing: the server would say so, too.
+    const shared = pools.filter((pool) => pool.name !== name && !(pool.stages.length === 1 && pool.stages[0] === pool.name));
+    const { pool } = this.#fields;
+    const chosen = pool.value || running.pool;
+    pool.replaceChildren(own, ...shared.map(({ name, workers }) => make('option', { value: name }, say('poolOf', name, workers))));
+    pool.value = chosen;
+    this.#take(!isEdited);
   }
 
   focus() {
@@ -72,35 +91,6 @@ export class Tune extends EventTarget {
   say(words, kind = '') {
     put(this.#hint, words);
     this.#hint.dataset.kind = kind;
-  }
-
-  #second = null;
-
-  /** Once a second: what is running. What somebody is just typing stays. */
-  show(second) {
-    this.#second = second;
-    const running = second.stages.find(({ name }) => name === this.#name);
-    if (!running) return;
-    const before = this.#running;
-    this.#running = running;
-    const other = !before || ['workers', 'batch', 'bound', 'policy', 'pool', 'delay_target_ms'].some((key) => before[key] !== running[key]);
-    if (before && other) this.#pools();
-    if (other) this.#take(!this.#isEdited(before));
-  }
-
-  async #pools() {
-    const name = this.#name;
-    const pools = await get('pools').catch(() => null);
-    if (!pools || name !== this.#name) return;
-    const own = make('option', { value: name }, say('ownPool'));
-    // A pool of another stage's own is not for sharing: the server would say so, too.
-    const shared = pools.filter((pool) => pool.name !== name && !(pool.stages.length === 1 && pool.stages[0] === pool.name));
-    const { pool } = this.#fields;
-    const chosen = pool.value || this.#running?.pool;
-    pool.replaceChildren(own, ...shared.map(({ name, workers }) => make('option', { value: name }, say('poolOf', name, workers))));
-    pool.value = chosen;
-    this.#pool = pools.find((pool) => pool.name === this.#running?.pool) ?? null;
-    this.#take(!this.#isEdited(this.#running));
   }
 
   /** Puts what is running into the fields; all, or those that nobody touched. */
@@ -120,10 +110,6 @@ export class Tune extends EventTarget {
 
   #valuesOf({ workers, batch, bound, policy, pool, delay_target_ms: target }) {
     return { workers, batch, bound, policy, pool, delay_target_ms: target };
-  }
-
-  #isEdited(running) {
-    return running !== null && Object.keys(this.#wish()).length > 0;
   }
 
   /** What differs from what is running. */
