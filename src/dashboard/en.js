@@ -132,8 +132,8 @@ export default {
   heatMap: 'heat map',
   mapOf: '{0}, {1}, from {2} to {3}. Arrows move, Enter opens the messages there.',
   aimNothing: 'Point at a map to read it; click a cell for the messages in it; drag to zoom.',
-  aim_wait: '{0} · {1} · waited {2} to {3} · {4} events',
-  aim_service: '{0} · {1} · worked {2} to {3} · {4} batches',
+  aim_wait: '{0} · {1} · waited {2} to {3} · events: {4}',
+  aim_service: '{0} · {1} · worked {2} to {3} · batches: {4}',
 
   // Journeys
   journeys_wait: 'Messages that waited {1} or longer in {0}, {2}',

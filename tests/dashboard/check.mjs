@@ -2,7 +2,7 @@
 //
 //     node tests/dashboard/check.mjs [http://127.0.0.1:7702/] [--shots FOLDER]
 //
-// The server needs traffic, and `[journeys] sample = 1`. Changes one stage and takes it back. Ends with 0, or with 1 and
+// The server needs traffic, and `[journeys] sample = 1`. Changes persist and takes it back. Ends with 0, or with 1 and
 // what was expected.
 
 import assert from 'node:assert/strict';
@@ -108,12 +108,11 @@ await inBrowser(async (browser) => {
     assert.equal((await stage('persist')).batch, 17);
     const row = page.locator('#changes tbody tr').first();
     await page.locator('#changes tbody', { hasText: `persist.batch ${before.batch} → 17` }).waitFor();
-    assert.match(await row.textContent(), /◆ 1.*dashboard from/);
+    assert.match(await row.textContent(), /◆ \d+.*dashboard from/);
     await page.click('#tune .undo');
     await page.locator('#tune output', { hasText: `Taken back: persist.batch 17 → ${before.batch}` }).waitFor();
     assert.equal((await stage('persist')).batch, before.batch);
     await page.locator('#changes tr.undone').waitFor();
-    assert.equal(await page.locator('#tune .undo').isDisabled(), true);
     await until(page, (batch) => document.querySelector('#tune [name=batch]').value === batch, String(before.batch));
   });
 
@@ -127,7 +126,7 @@ await inBrowser(async (browser) => {
     await page.keyboard.press('Escape');
     await page.locator('body').press('1');
     assert.equal(await page.locator('.node[data-stage=decode]').getAttribute('aria-pressed'), 'true');
-    await page.keyboard.press('4');
+    await page.keyboard.press(String(1 + names.indexOf('persist')));
     await page.keyboard.press('t');
     assert.equal(await page.evaluate(() => document.activeElement.name), 'workers');
     await page.keyboard.press('Tab');
@@ -196,5 +195,6 @@ await inBrowser(async (browser) => {
     await shot(page, shots, 'phone');
   });
 
+  await fetch(new URL('undo', url), { method: 'POST' });
   await step('nothing went wrong on the way', async () => assert.deepEqual(page.wrong, []));
 });

@@ -13,6 +13,27 @@ const text = (page, selector) => page.locator(selector).textContent();
 /** The connection that is cut, and readiness that says no, are told by Chromium. */
 const isMeant = (message) => /ERR_|503/.test(message);
 
+/** More of the busy state, for the documentation. */
+async function photograph(page) {
+  if (!shots) return;
+  await page.evaluate(() => document.querySelector('.head').scrollIntoView());
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('m');
+  await page.waitForTimeout(500);
+  await shot(page, shots, 'time');
+  await page.keyboard.press('Enter');
+  await page.locator('#journeys details').first().waitFor();
+  await shot(page, shots, 'journeys');
+  await page.keyboard.press('Escape');
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.setViewportSize(PHONE);
+  await page.click('#fold');
+  await page.evaluate(() => document.querySelector('.node[data-stage=route]').scrollIntoView());
+  await page.waitForTimeout(500);
+  await shot(page, shots, 'phone');
+}
+
 await inBrowser(async (browser) => {
   await step('nobody sends: it says what to run', async () => {
     const fake = new Fake('empty', 5);
@@ -46,6 +67,7 @@ await inBrowser(async (browser) => {
     assert.match(await page.locator('.edge.pushes title').first().textContent(), /persist pushes back: route had work and no room/);
     await shot(page, shots, 'bottleneck');
     assert.ok((await columns(page, 'persist', 'wait')) > 300);
+    await photograph(page);
     assert.deepEqual(page.wrong, []);
     await fake.close();
   });
