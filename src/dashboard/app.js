@@ -52,8 +52,8 @@ function start(topology) {
   const names = topology.stages.map(({ name }) => name);
   const graph = new Graph(the('graph'));
   const maps = new Maps(the('maps'), view, feed);
-  const lines = new Lines(the('latency'), the('rate'), the('curves'));
-  const axes = [...document.querySelectorAll('canvas.axis')].map((canvas) => new Surface(canvas));
+  const lines = new Lines(the('latency'), the('rate'), the('curves'), drawTime);
+  const axes = [...document.querySelectorAll('canvas.axis')].map((canvas) => new Surface(canvas, drawTime));
   // The axis stands above the controls, wherever the page is.
   new ResizeObserver(() => document.body.style.setProperty('--tune', `${the('tune').offsetHeight}px`)).observe(the('tune'));
   const headline = new Headline(the('headline'));

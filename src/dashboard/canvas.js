@@ -20,9 +20,10 @@ export class Surface {
     new IntersectionObserver(watch, { rootMargin: '300px' }).observe(canvas);
   }
 
-  /** Wipes it, in the size that it has now; `false` where it has none. All is drawn in CSS pixels. */
+  /** Wipes it, in the size that it has now; `false` where nothing of it would be seen. All is drawn in CSS pixels. */
   begin() {
     const { canvas, context } = this;
+    if (!this.isSeen) return false;
     this.width = canvas.clientWidth;
     this.height = canvas.clientHeight;
     if (!this.width || !this.height) return false;

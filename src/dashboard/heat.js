@@ -104,16 +104,16 @@ export class Heat {
     const first = Math.floor(view.from / step) * step;
     const columns = Math.ceil((view.to - first) / step);
     const cells = new Uint8Array(columns * top);
+    const amounts = this.#amounts;
     let most = 0;
     for (let t = first; t < view.to; t++) {
       if (!this.#has(t)) continue;
-      const column = Math.floor((t - first) / step);
+      const to = Math.floor((t - first) / step) * top;
       const from = (t % RING) * BUCKETS;
       const full = Math.min(top, this.#tops[t % RING]);
       for (let bucket = 0; bucket < full; bucket++) {
-        const amount = this.#amounts[from + bucket];
-        const cell = bucket * columns + column;
-        if (amount > cells[cell]) cells[cell] = amount;
+        const amount = amounts[from + bucket];
+        if (amount > cells[to + bucket]) cells[to + bucket] = amount;
         if (amount > most) most = amount;
       }
     }
@@ -124,11 +124,10 @@ export class Heat {
       this.#copy.height = top;
     }
     const pixels = new Uint32Array(this.#image.data.buffer);
-    for (let bucket = 0; bucket < top; bucket++) {
-      const to = (top - 1 - bucket) * columns;
-      for (let column = 0; column < columns; column++) {
-        const amount = cells[bucket * columns + column];
-        pixels[to + column] = amount ? colours[Math.max(1, Math.round((255 * amount) / most))] : 0;
+    pixels.fill(0);
+    for (let column = 0, cell = 0; column < columns; column++) {
+      for (let row = top - 1; row >= 0; row--, cell++) {
+        if (cells[cell]) pixels[row * columns + column] = colours[Math.max(1, Math.round((255 * cells[cell]) / most))];
       }
     }
     this.#copy.getContext('2d').putImageData(this.#image, 0, 0);

@@ -17,10 +17,10 @@ export class Lines {
   #latency;
   #rate;
 
-  /** `legend`: where the curves are named. */
-  constructor(latency, rate, legend) {
-    this.#latency = new Surface(latency);
-    this.#rate = new Surface(rate);
+  /** `legend`: where the curves are named; `appear`: called when they come into sight. */
+  constructor(latency, rate, legend, appear) {
+    this.#latency = new Surface(latency, appear);
+    this.#rate = new Surface(rate, appear);
     for (const { name, width, dash } of CURVES.toReversed()) {
       const stroke = draw('svg', { width: 22, height: 8, 'aria-hidden': true }, draw('path', { d: 'M0 4H22', 'stroke-width': width, 'stroke-dasharray': dash.join(' ') }));
       legend.append(' ', make('span', { className: 'curve' }, stroke, ` ${name}`));

@@ -68,7 +68,10 @@ export const until = (page, ask, argument) => page.waitForFunction(ask, argument
 export const columns = (page, stage, kind) => page.evaluate(([stage, kind]) => {
   const canvas = document.querySelector(`canvas[data-stage=${stage}][data-kind=${kind}]`);
   const { width, height } = canvas;
-  const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+  // Of a copy: Chromium would warn about the page's own, which nobody else reads.
+  const copy = Object.assign(document.createElement('canvas'), { width, height }).getContext('2d', { willReadFrequently: true });
+  copy.drawImage(canvas, 0, 0);
+  const { data } = copy.getImageData(0, 0, width, height);
   let full = 0;
   for (let x = Math.ceil(46 * devicePixelRatio); x < width; x++) {
     for (let y = 0; y < height; y++) {
