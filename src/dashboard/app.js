@@ -47,6 +47,9 @@ async function begin() {
   start(topology);
 }
 
+/** What a graph is drawn by; which pool serves a stage may change while it runs. */
+const shape = ({ name, module, to }) => [name, module, to];
+
 function start(topology) {
   document.querySelector('main').hidden = false;
   const names = topology.stages.map(({ name }) => name);
@@ -122,8 +125,12 @@ function start(topology) {
 
   feed.addEventListener('second', ({ second }) => show(second));
   feed.addEventListener('filled', filled);
-  // After a restart the list is another one.
-  feed.addEventListener('filled', () => changes.refresh());
+  // After a restart the list is another one, and the graph may be.
+  feed.addEventListener('filled', async () => {
+    changes.refresh();
+    const now = await get('topology').catch(() => topology);
+    if (JSON.stringify(now.stages.map(shape)) !== JSON.stringify(topology.stages.map(shape))) location.reload();
+  });
   view.addEventListener('change', drawTime);
   theme.addEventListener('change', drawTime);
   changes.addEventListener('change', redraw);

@@ -15,6 +15,7 @@ export class Status {
   #trouble;
   #reasons = [];
   #ready = true;
+  #gone = false;
 
   constructor(state, trouble, feed) {
     this.#state = state;
@@ -37,15 +38,18 @@ export class Status {
 
   #show() {
     const { state, waitS, newest } = this.#feed;
-    document.body.dataset.state = this.#state.dataset.state = state === 'live' && !this.#ready ? 'unready' : state;
+    // While it tries again it is gone still.
+    if (state !== 'connecting') this.#gone = state === 'waiting';
+    document.body.classList.toggle('gone', this.#gone);
+    this.#state.dataset.state = state === 'live' && !this.#ready ? 'unready' : state;
     if (state === 'live') put(this.#state, say(this.#ready ? 'live' : 'unready', clock(newest.t)));
     else put(this.#state, say(state, waitS));
     const store = newest?.store;
-    const lines = state === 'waiting'
+    const lines = this.#gone
       ? [newest ? say('goneSince', clock(newest.t)) : say('goneAtAll')]
       : [...new Set([...this.#reasons, store?.trouble, store?.warning].filter(Boolean))];
-    const kind = state === 'waiting' || !this.#ready || store?.trouble ? 'bad' : 'warn';
-    this.#say(lines, kind, state === 'waiting');
+    const kind = this.#gone || !this.#ready || store?.trouble ? 'bad' : 'warn';
+    this.#say(lines, kind, this.#gone);
   }
 
   #say(lines, kind, isGone) {

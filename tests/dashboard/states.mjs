@@ -117,10 +117,10 @@ await inBrowser(async (browser) => {
     await page.fill('#tune [name=batch]', '7');
     await page.locator('#tune output[data-kind=bad]', { hasText: 'The server does not answer' }).waitFor();
     await page.click('#tune [type=reset]');
+    await page.locator('#trouble button').click();
     // Another process, which counts its seconds from 1.
     const second = new Fake('busy', 3);
     await second.listen(Number(new URL(url).port));
-    await page.locator('#trouble button').click();
     await until(page, () => /^live/.test(document.getElementById('state').textContent));
     assert.equal(await page.locator('#trouble').isHidden(), true);
     // What was seen of the old one is still there.
