@@ -23,6 +23,8 @@ export async function inBrowser(does) {
     process.exitCode = 1;
   } finally {
     await browser.close();
+    // A made-up server may still be listening where a step broke off.
+    process.exit();
   }
 }
 
