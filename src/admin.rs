@@ -10,7 +10,7 @@ use tidegate_domain::ids::MessageId;
 use tidegate_engine::{self as engine, Pipeline};
 use tidegate_http::{
     Admin, Blocked, Change, Family, Graph, How, JourneyReport, Journeys, JourneysOf, Kind, Node, Percentiles, Policy,
-    PoolReport, Readiness, Refused, Sample, Saved, Second, StageReport, TraceOf, TraceStep, Value as Figure,
+    PoolReport, Readiness, Refused, Sample, Saved, Second, StageReport, TraceOf, TraceStep, Value as Figure, Verdict,
     WebhookHooks, WebhookNotifier, Wish,
 };
 use tidegate_net::{Net, Stats};
@@ -18,6 +18,7 @@ use tidegate_stages::event::Event;
 use tidegate_stages::shared::World;
 use tidegate_store::Store;
 
+use crate::bottleneck::Bottleneck;
 use crate::live::Live;
 use crate::tuning::Tuner;
 
@@ -26,6 +27,7 @@ pub struct Watcher {
     pipeline: Arc<Pipeline<Event>>,
     tuner: Arc<Tuner>,
     live: Arc<Live>,
+    bottleneck: Arc<Bottleneck>,
     store: Arc<dyn Store>,
     hooks: Arc<WebhookHooks>,
     notifier: Arc<WebhookNotifier>,
@@ -39,12 +41,13 @@ impl Watcher {
         pipeline: Arc<Pipeline<Event>>,
         tuner: Arc<Tuner>,
         live: Arc<Live>,
+        bottleneck: Arc<Bottleneck>,
         store: Arc<dyn Store>,
         hooks: Arc<WebhookHooks>,
         notifier: Arc<WebhookNotifier>,
     ) -> Self {
         let (net, draining) = (OnceLock::new(), AtomicBool::new(false));
-        Watcher { world, pipeline, tuner, live, store, hooks, notifier, net, draining }
+        Watcher { world, pipeline, tuner, live, bottleneck, store, hooks, notifier, net, draining }
     }
 
     /// The reactors are up.
@@ -88,6 +91,10 @@ impl Admin for Watcher {
 
     fn changes(&self) -> Vec<Change> {
         self.tuner.changes()
+    }
+
+    fn bottleneck(&self) -> Verdict {
+        self.bottleneck.verdict()
     }
 
     fn config(&self) -> String {
@@ -202,6 +209,7 @@ fn net_families(stats: &Stats) -> Vec<Family> {
         number("sent_frames", "Replies and notices written", Kind::Counter, stats.frames_out),
         number("waiting_logins", "Log-ins that wait for their turn", Kind::Gauge, stats.waiting),
         number("mailbox_depth", "Mail waiting for the reactors", Kind::Gauge, stats.mailbox_depth),
+        number("blocked_connections", "Connections whose socket takes no more now", Kind::Gauge, stats.blocked),
         number(
             "dropped_notices",
             "Notices dropped because their connection did not read",

@@ -23,6 +23,7 @@ use tidegate_store::Store;
 use tidegate_store::rocks::{self, RocksOptions};
 
 use crate::admin::Watcher;
+use crate::bottleneck::Bottleneck;
 use crate::bridge::{Entrance, HttpWay, Reactors};
 use crate::certificate::{self, Certificate};
 use crate::cli::RunArgs;
@@ -230,8 +231,18 @@ fn assemble(
     let clock = pipeline.clone();
     let options = net::Options { clock: Arc::new(move || clock.now()), ..options };
     // The HTTP side first: whoever connects must be served at once.
-    let watcher =
-        Arc::new(Watcher::new(world.clone(), pipeline.clone(), tuner.clone(), live.clone(), store, hooks, notifier));
+    let bottleneck =
+        Arc::new(Bottleneck::new(pipeline.clone(), store.clone(), hooks.clone(), notifier.clone(), options.reactors));
+    let watcher = Arc::new(Watcher::new(
+        world.clone(),
+        pipeline.clone(),
+        tuner.clone(),
+        live.clone(),
+        bottleneck.clone(),
+        store,
+        hooks,
+        notifier,
+    ));
     let side = HttpSide::start(
         runtime,
         tidegate_http::Options {
@@ -262,6 +273,7 @@ fn assemble(
         live.look(|| {
             let stats = stats();
             told.tick(stats.delivery_ns.clone());
+            bottleneck.tick(&stats);
             stats
         })
     };

@@ -1,6 +1,7 @@
 //! The `tidegate` program: reads the command line and hands over. Everything else is in the modules named here.
 
 mod admin;
+mod bottleneck;
 mod bridge;
 mod certificate;
 mod cli;

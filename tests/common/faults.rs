@@ -21,10 +21,12 @@ pub enum What {
     Open,
     ClockFailsIn,
     ClockFailsAt,
+    ClockSlowIn = 8,
+    ClockSlowUs,
 }
 
 const MET: u64 = 7;
-const WORDS: u64 = 8;
+const WORDS: u64 = 10;
 
 pub struct Faults {
     path: PathBuf,
@@ -61,11 +63,16 @@ impl Faults {
 
     /// The next thread of this stage that looks at the clock for the `nth` time from now on panics there, once.
     pub fn panic_in(&self, stage: &str, nth: i64) {
-        let mut name = [0; 8];
-        name.iter_mut().zip(stage.bytes()).for_each(|(to, byte)| *to = byte);
         self.set(What::ClockFailsIn, 0);
         self.set(What::ClockFailsAt, nth);
-        self.set(What::ClockFailsIn, i64::from_ne_bytes(name));
+        self.set(What::ClockFailsIn, name(stage));
+    }
+
+    /// Each look of a thread of this stage at the clock takes so long from now on: about so much for each event there,
+    /// without work for a processor.
+    pub fn slow_down(&self, stage: &str, us: u32) {
+        self.set(What::ClockSlowUs, us.into());
+        self.set(What::ClockSlowIn, name(stage));
     }
 
     /// How often a fault was met so far.
@@ -74,4 +81,11 @@ impl Faults {
         self.control.read_exact_at(&mut count, MET * 8).unwrap();
         i64::from_ne_bytes(count)
     }
+}
+
+/// A thread's name as a word: its first eight bytes.
+fn name(thread: &str) -> i64 {
+    let mut name = [0; 8];
+    name.iter_mut().zip(thread.bytes()).for_each(|(to, byte)| *to = byte);
+    i64::from_ne_bytes(name)
 }

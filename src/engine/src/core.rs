@@ -210,6 +210,11 @@ impl<E: Event> StageCore<E> {
         self.inside.fetch_update(SeqCst, SeqCst, |inside| (inside < workers).then_some(inside + 1)).is_ok()
     }
 
+    /// Threads that are in it now.
+    pub fn inside(&self) -> usize {
+        self.inside.load(SeqCst)
+    }
+
     /// How many events are waiting or worked on, and not held.
     pub fn waiting(&self) -> usize {
         self.queue.room.used().saturating_sub(self.held.load(SeqCst))

@@ -141,6 +141,19 @@ impl<E: Event> Lane<E> {
         self.queue.len()
     }
 
+    /// Events that wait, parked ones included; held ones do not wait here but for an answer.
+    pub fn waiting(&self) -> usize {
+        self.queue.len() + self.keys.values().map(|key| key.parked.len()).sum::<usize>()
+    }
+
+    /// How many of them are of the key that has the most.
+    pub fn hottest(&self) -> usize {
+        let mut counts: HashMap<u64, usize> = HashMap::new();
+        self.queue.iter().for_each(|entry| *counts.entry(entry.key).or_default() += 1);
+        self.keys.iter().for_each(|(id, key)| *counts.entry(*id).or_default() += key.parked.len());
+        counts.into_values().max().unwrap_or(0)
+    }
+
     /// Whether `limit` or more of `key`'s events wait here. Looks through the queue only when it is long enough.
     pub fn holds_share(&self, key: u64, limit: usize) -> bool {
         let parked = self.keys.get(&key).map_or(0, |k| k.parked.len());

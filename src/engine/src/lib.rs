@@ -49,7 +49,9 @@ pub use env::Env;
 pub use helper::Helper;
 pub use journey::{Journey, Mark};
 pub use pipeline::Pipeline;
-pub use report::{Blocked, Percentiles, PoolReport, SecondReport, Spread, StageReport, Totals, WAIT_BUCKETS_NS};
+pub use report::{
+    Blocked, Glance, Percentiles, PoolReport, SecondReport, Spread, StageReport, Totals, WAIT_BUCKETS_NS,
+};
 
 pub use sim::{Outside, Sim};
 pub use ticket::Ticket;

@@ -131,6 +131,14 @@ pub(crate) struct Recent {
     pub batch: Percentiles,
 }
 
+/// What [`StageMetrics::sums`] says; times in nanoseconds.
+pub(crate) struct Sums {
+    pub events: u64,
+    pub batches: u64,
+    pub busy: u64,
+    pub wait: u64,
+}
+
 impl StageMetrics {
     pub fn new(now: u64) -> StageMetrics {
         StageMetrics {
@@ -219,6 +227,26 @@ impl StageMetrics {
             }
         };
         recent.map(report).collect()
+    }
+
+    /// Sums since the start, cheaply: no histogram is merged.
+    pub fn sums(&self) -> Sums {
+        let past = held(&self.past);
+        let totals = &past.totals;
+        let mut sums = Sums {
+            events: totals.events,
+            batches: totals.batches,
+            busy: totals.service_sum_ns,
+            wait: totals.wait_sum_ns,
+        };
+        for recorder in held(&self.recorders).iter() {
+            let present = held(recorder);
+            sums.events += present.events;
+            sums.batches += present.batch.len();
+            sums.busy += present.busy;
+            sums.wait += present.wait_sum;
+        }
+        sums
     }
 
     /// The last ten seconds and the present one, and everything since the start.

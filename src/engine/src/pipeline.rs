@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::{Core, Pool, StageCore, Target};
-use crate::report::{Blocked, PoolReport, SecondReport, StageReport};
+use crate::report::{Blocked, Glance, PoolReport, SecondReport, StageReport};
 use crate::sync::atomic::Ordering::SeqCst;
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Mutex, lock};
@@ -100,14 +100,7 @@ impl<E: Event> Pipeline<E> {
             depth: stage.queue.room.used(),
             held: stage.held.load(SeqCst),
             utilisation: share(recent.busy, settings.workers),
-            blocked: Blocked {
-                share: share(recent.blocked, 1),
-                by: stage.blocked.by().and_then(|by| match by {
-                    Target::Stage(to) => Some(core.stages[to].name.to_string()),
-                    Target::Sink(to) => Some(core.sinks[to].name.clone()),
-                    Target::Nothing => None,
-                }),
-            },
+            blocked: Blocked { share: share(recent.blocked, 1), by: self.blocked_by(stage) },
             rate: recent.events as f64 * 1e9 / recent.ns as f64,
             refused: totals.refused,
             wait: recent.wait,
@@ -116,6 +109,46 @@ impl<E: Event> Pipeline<E> {
             batch_size: recent.batch,
             totals,
         }
+    }
+
+    /// All stages at a glance, in the topology's order. Looks into each lane, for some microseconds a stage.
+    pub fn glance(&self) -> Vec<Glance> {
+        let settings = self.topology().stages;
+        self.core.stages.iter().zip(settings).map(|(stage, settings)| self.glance_at(stage, settings)).collect()
+    }
+
+    fn glance_at(&self, stage: &StageCore<E>, settings: StageSettings) -> Glance {
+        let now = self.core.env.now();
+        let sums = stage.metrics.sums();
+        let (waiting, hottest) = stage.queue.hottest();
+        Glance {
+            name: stage.name.clone(),
+            module: settings.module,
+            pool: self.core.pools[stage.pool()].name.clone(),
+            workers: settings.workers,
+            batch: settings.batch,
+            bound: settings.bound,
+            events: sums.events,
+            batches: sums.batches,
+            busy_ns: sums.busy,
+            wait_ns: sums.wait,
+            blocked_ns: stage.blocked.total(now),
+            blocked_by: self.blocked_by(stage),
+            refused: stage.metrics.refusals(),
+            depth: stage.queue.room.used(),
+            held: stage.held.load(SeqCst),
+            inside: stage.inside(),
+            waiting,
+            hottest,
+        }
+    }
+
+    fn blocked_by(&self, stage: &StageCore<E>) -> Option<String> {
+        stage.blocked.by().and_then(|by| match by {
+            Target::Stage(to) => Some(self.core.stages[to].name.to_string()),
+            Target::Sink(to) => Some(self.core.sinks[to].name.clone()),
+            Target::Nothing => None,
+        })
     }
 
     /// Of each stage, in the topology's order, how much of its bound is used and how many events of it are held: what

@@ -93,6 +93,17 @@ impl<E: Event> Queue<E> {
         lane
     }
 
+    /// How many events wait, and how many of these are of one key, of the longest lane's. Looks at all lanes, so it is for
+    /// whoever looks now and then.
+    pub fn hottest(&self) -> (usize, usize) {
+        let waiting = |lane: &u16| lock(self.lane(*lane)).waiting();
+        let lengths: Vec<usize> = (0..LANES as u16).map(|lane| waiting(&lane)).collect();
+        let longest = (0..LANES).max_by_key(|lane| lengths[*lane]).unwrap_or(0);
+        // In between some may have left.
+        let hottest = lock(self.lane(longest as u16)).hottest().min(lengths[longest]);
+        (lengths.iter().sum(), hottest)
+    }
+
     /// Makes room by dropping up to `wanted` droppable events, from the longest lane first.
     pub fn drop_oldest(&self, wanted: usize) -> Vec<E> {
         let mut lengths: Vec<(usize, u16)> =

@@ -149,6 +149,47 @@ pub struct Totals {
     pub blocked_ns: u64,
 }
 
+/// A stage at a glance, for whoever looks every second and takes differences: sums since the start, and what is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glance {
+    /// The stage's name.
+    pub name: Arc<str>,
+    /// The module that it is an instance of.
+    pub module: String,
+    /// The pool that serves it.
+    pub pool: Arc<str>,
+    /// Threads that may be inside at once.
+    pub workers: usize,
+    /// Events taken in one go, at most.
+    pub batch: usize,
+    /// Events that may be waiting, worked on and held, together.
+    pub bound: usize,
+    /// Events begun.
+    pub events: u64,
+    /// Batches ended.
+    pub batches: u64,
+    /// In batches that have ended, of all workers together.
+    pub busy_ns: u64,
+    /// Sum of all waits in the queue, of events begun.
+    pub wait_ns: u64,
+    /// With work and without room for what would come of it.
+    pub blocked_ns: u64,
+    /// The stage or sink that it last waited for, if it did at all.
+    pub blocked_by: Option<String>,
+    /// Events refused at its door.
+    pub refused: u64,
+    /// Now: as in [`StageReport::depth`].
+    pub depth: usize,
+    /// Now: events that wait for an answer.
+    pub held: usize,
+    /// Now: threads that are inside.
+    pub inside: usize,
+    /// Now: events that wait in lanes.
+    pub waiting: usize,
+    /// Now: how many of these are of one key, the one that has the most of the longest lane.
+    pub hottest: usize,
+}
+
 /// One pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolReport {

@@ -173,6 +173,18 @@ fn a_door_refuses_when_full_and_when_draining() {
 }
 
 #[test]
+fn a_glance_tells_the_key_that_has_most_of_what_waits() {
+    let rig = rig(chain("own"), modules(), 200, Env::real());
+    let door = rig.pipeline.door("one"); // not started: nothing leaves
+    for n in 0..60 {
+        door.offer(ev(if n % 3 > 0 { 7 } else { n }, n)).unwrap();
+    }
+    let one = rig.pipeline.glance().remove(0);
+    assert_eq!((&*one.name, one.depth, one.waiting, one.hottest), ("one", 60, 60, 40));
+    assert_eq!((one.workers, one.batch, one.bound, one.events, one.inside), (2, 16, 64, 0, 0));
+}
+
+#[test]
 fn a_full_sink_stops_the_line_and_room_starts_it_again() {
     let rig = rig(chain("own"), modules(), 10, Env::real());
     rig.pipeline.start().unwrap();
@@ -310,6 +322,11 @@ fn a_journey_has_a_mark_for_each_stage_and_the_figures_add_up() {
     }
     assert!(rig.pipeline.drain(Duration::from_secs(10)));
     let marks = journey.marks();
+    for (glance, stage) in rig.pipeline.glance().iter().zip(rig.pipeline.stages()) {
+        let (sums, totals) = ((glance.events, glance.batches, glance.busy_ns, glance.wait_ns), &stage.totals);
+        assert_eq!(sums, (totals.events, totals.batches, totals.service_sum_ns, totals.wait_sum_ns), "{}", stage.name);
+        assert_eq!((glance.depth, glance.waiting, glance.hottest), (0, 0, 0));
+    }
     let stages: Vec<&str> = marks.iter().map(|mark| &*mark.stage).collect();
     assert_eq!(stages, ["one", "two", "three", "four", "five"]);
     for pair in marks.windows(2) {

@@ -20,9 +20,9 @@ mod stream;
 mod target;
 
 pub use admin::{
-    Admin, Blocked, Change, Delivery, Effect, Figures, Graph, How, JourneyReport, JourneysOf, Node, Percentiles,
+    Admin, Blocked, Cause, Change, Delivery, Effect, Figures, Graph, How, JourneyReport, JourneysOf, Node, Percentiles,
     Policy, PoolPatch, PoolReport, Readiness, Refused, Saved, Second, Setting, Spread, StagePatch, StageReport,
-    StageSecond, Stop, StoreSecond, Trace, TraceOf, TraceStep, Wish,
+    StageSecond, Stop, StoreSecond, Trace, TraceOf, TraceStep, Verdict, Wish,
 };
 pub use hooks::{HookOptions, WebhookHooks};
 pub use metrics::{Family, Kind, Sample, Value};
@@ -31,6 +31,7 @@ pub use public::{Journeys, Page};
 pub use runtime::HttpRuntime;
 pub use server::{Deps, HttpSide, Options, bind_admin};
 pub use stream::{HttpStream, Piped, ToSocket};
+pub use target::Calls;
 
 /// Why the HTTP side could not start. Each says what to change.
 #[derive(Debug, thiserror::Error)]

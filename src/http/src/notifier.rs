@@ -22,7 +22,7 @@ use crate::client::{self, Client};
 use crate::hooks::Once;
 use crate::metrics::{Family, Kind};
 use crate::sparing::Sparing;
-use crate::target::{CallError, Counts, Target};
+use crate::target::{CallError, Calls, Counts, Target};
 use crate::{HttpRuntime, StartError};
 
 /// Bounds of one app's push webhook.
@@ -69,6 +69,8 @@ struct AppPush {
     id: Box<str>,
     target: Target,
     waiting: Arc<Semaphore>,
+    /// Notifications that may wait: all of `waiting`.
+    most: usize,
 }
 
 /// Bytes of an answer: it may name receivers that are no more.
@@ -99,6 +101,7 @@ impl WebhookNotifier {
         for app in apps {
             let Some(url) = &app.push_webhook else { continue };
             let refused = || StartError::Url { app: app.id.clone(), url: url.clone() };
+            let concurrency = options.concurrency.clamp(1, Semaphore::MAX_PERMITS);
             let target = Target {
                 name: format!("push_webhook of app {}", app.id).into(),
                 uri: client::callable(url).ok_or_else(refused)?,
@@ -106,15 +109,17 @@ impl WebhookNotifier {
                 timeout: options.timeout,
                 most_answer: MOST_ANSWER,
                 breaker: Breaker::new(options.breaker_after, options.breaker_open),
-                slots: Arc::new(Semaphore::new(options.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
+                slots: Arc::new(Semaphore::new(concurrency)),
+                concurrency,
                 shared: None,
                 most_pending: options.pending.max(1),
                 pending: AtomicUsize::new(0),
                 counts: Counts::default(),
                 words: Sparing::default(),
             };
-            let waiting = Arc::new(Semaphore::new(options.pending.clamp(1, Semaphore::MAX_PERMITS)));
-            by_app.insert(app.index, Arc::new(AppPush { id: app.id.clone(), target, waiting }));
+            let most = options.pending.clamp(1, Semaphore::MAX_PERMITS);
+            let waiting = Arc::new(Semaphore::new(most));
+            by_app.insert(app.index, Arc::new(AppPush { id: app.id.clone(), target, waiting, most }));
         }
         let client = Client::new(client::any_secure(by_app.values().map(|app| &app.target.uri)))?;
         Ok(WebhookNotifier {
@@ -124,6 +129,12 @@ impl WebhookNotifier {
             pause: options.pause,
             apps: by_app,
         })
+    }
+
+    /// Each push webhook's calls. `pending` counts notifications, those that pause between two tries too.
+    pub fn calls(&self) -> Vec<Calls> {
+        let pending = |app: &AppPush| app.most.saturating_sub(app.waiting.available_permits());
+        self.apps.values().map(|app| Calls { pending: pending(app), ..app.target.calls() }).collect()
     }
 
     /// Figures for `/metrics`: tries by outcome, per app.

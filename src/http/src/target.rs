@@ -65,6 +65,8 @@ pub(crate) struct Target {
     pub most_answer: usize,
     pub breaker: Breaker,
     pub slots: Arc<Semaphore>,
+    /// Calls on their way at once: all of `slots`.
+    pub concurrency: usize,
     pub shared: Option<Places>,
     /// Calls that may wait or be on their way.
     pub most_pending: usize,
@@ -81,6 +83,28 @@ pub(crate) struct Counts {
     pub failed: AtomicU64,
     /// Never sent: crowded, breaker open, no place in time.
     pub unsent: AtomicU64,
+    /// Of calls that were sent, from then to their end, however it was; together.
+    pub sent_ns: AtomicU64,
+}
+
+/// One webhook's calls: sums since the start, and what is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Calls {
+    /// For people: which webhook of which app.
+    pub name: String,
+    /// Now: waiting for a place or a further try, or on their way.
+    pub pending: usize,
+    /// Now: on their way.
+    pub in_flight: usize,
+    /// Calls that may be on their way at once.
+    pub concurrency: usize,
+    pub answered: u64,
+    /// Sent, and no usable answer.
+    pub failed: u64,
+    /// Never sent.
+    pub unsent: u64,
+    /// Of calls that were sent, from then to their end, together.
+    pub sent_ns: u64,
 }
 
 /// What a place in the queue is given back by.
@@ -93,6 +117,21 @@ impl Drop for Pending<'_> {
 }
 
 impl Target {
+    pub fn calls(&self) -> Calls {
+        let counts = &self.counts;
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Calls {
+            name: self.name.to_string(),
+            pending: self.pending.load(Ordering::Relaxed),
+            in_flight: self.concurrency.saturating_sub(self.slots.available_permits()),
+            concurrency: self.concurrency,
+            answered: of(&counts.answered),
+            failed: of(&counts.failed),
+            unsent: of(&counts.unsent),
+            sent_ns: of(&counts.sent_ns),
+        }
+    }
+
     /// Makes one call. `again`: repeat it once when the connection broke (only where repeating is safe).
     /// `read` judges the answer; its error counts as a failure of the receiver.
     pub async fn call<T>(
@@ -132,7 +171,9 @@ impl Target {
         // Asked again: it may have opened while this call waited, and then the rest need not wait as long.
         let begun = Instant::now();
         let leave = self.breaker.enter(begun.into_std()).ok_or(CallError::Open)?;
-        let outcome = match timeout_at(deadline, self.send(client, body, again)).await {
+        let sent = timeout_at(deadline, self.send(client, body, again)).await;
+        self.counts.sent_ns.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        let outcome = match sent {
             Ok(Ok(answer)) => read(&answer).map_err(CallError::Lie),
             Ok(Err(PostError::Unreachable(why))) => Err(CallError::Unreachable(why)),
             Ok(Err(PostError::Status(status))) => Err(CallError::Status(status)),

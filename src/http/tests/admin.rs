@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tidegate_http::{
-    Admin, Blocked, Change, Delivery, Deps, Family, Graph, How, HttpRuntime, HttpSide, JourneyReport, JourneysOf, Kind,
-    Node, Options, Percentiles, Policy, PoolReport, Readiness, Refused, Sample, Saved, Second, Setting, StageReport,
-    StartError, Stop, StoreSecond, TraceOf, TraceStep, Wish, bind_admin,
+    Admin, Blocked, Cause, Change, Delivery, Deps, Family, Graph, How, HttpRuntime, HttpSide, JourneyReport,
+    JourneysOf, Kind, Node, Options, Percentiles, Policy, PoolReport, Readiness, Refused, Sample, Saved, Second,
+    Setting, StageReport, StartError, Stop, StoreSecond, TraceOf, TraceStep, Verdict, Wish, bind_admin,
 };
 
 struct Table {
@@ -78,6 +78,15 @@ impl Admin for Table {
 
     fn stage(&self, name: &str) -> Option<StageReport> {
         (name == "route").then(|| self.stages().remove(0))
+    }
+
+    fn bottleneck(&self) -> Verdict {
+        Verdict {
+            stage: Some("persist".into()),
+            cause: Cause::LaneSkew,
+            evidence: vec!["93% of what waits is of one key".into()],
+            suggestion: "tidegate tune route key_share=0.05".into(),
+        }
     }
 
     fn change(&self, wish: Wish, how: How) -> Result<Change, Refused> {
@@ -347,6 +356,28 @@ fn seconds_are_streamed_and_listed() {
     assert_eq!((status, &journeys[0]["at_ms"], &journeys[0]["stages"][0]["wait_us"]), (200, &json!(5), &json!(2.5)));
     assert_eq!(server.json("GET", "/journeys?stage=nobody", "").0, 404);
     assert_eq!(server.json("GET", "/journeys", "").0, 400);
+}
+
+#[test]
+fn the_bottleneck_has_its_promised_names() {
+    let shown = json!({
+        "stage": "persist", "cause": "lane_skew", "evidence": ["93% of what waits is of one key"],
+        "suggestion": "tidegate tune route key_share=0.05"
+    });
+    assert_eq!(server().json("GET", "/bottleneck", ""), (200, shown));
+    let names = ["workers", "cpu", "lane_skew", "fsync", "hook", "push_provider", "slow_clients", "reactors"];
+    let causes = [
+        Cause::Workers,
+        Cause::Cpu,
+        Cause::LaneSkew,
+        Cause::Fsync,
+        Cause::Hook,
+        Cause::PushProvider,
+        Cause::SlowClients,
+        Cause::Reactors,
+    ];
+    assert_eq!(causes.map(|cause| json!(cause)), names.map(|name| json!(name)));
+    assert_eq!(json!(Cause::UpstreamIdle), json!("upstream_idle"));
 }
 
 #[test]

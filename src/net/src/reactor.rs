@@ -182,6 +182,9 @@ impl Reactor {
         let Some(conn) = self.table.by_token(event.token()) else { return };
         conn.ended |= event.is_read_closed() || event.is_error();
         let writable = event.is_writable() && mem::take(&mut conn.blocked);
+        if writable {
+            add(&self.cx.post.counters.blocked, u64::MAX);
+        }
         if !writable && !event.is_readable() && !conn.ended {
             return;
         }
@@ -612,5 +615,8 @@ fn forget(poll: &Poll, conn: &mut Conn, cx: &Context) {
         log::debug!("{}: cannot take its socket off the poll: {error}", conn.id);
     }
     add(&cx.post.counters.connections, u64::MAX);
+    if conn.blocked {
+        add(&cx.post.counters.blocked, u64::MAX);
+    }
     cx.shared.open.fetch_sub(1, SeqCst);
 }

@@ -85,6 +85,7 @@ impl Conn {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.blocked = true;
+                    add(&cx.post.counters.blocked, 1);
                     break;
                 }
                 Err(_) => return self.broken(cx),

@@ -29,6 +29,8 @@ pub struct Stats {
     pub dropped: u64,
     /// Connections closed because they did not read.
     pub slow_readers: u64,
+    /// Connections whose socket takes no more at present.
+    pub blocked: u64,
     /// Commands that wait for their turn.
     pub waiting: u64,
     /// By close code, 1006 for those that just went away.
@@ -48,6 +50,7 @@ pub(crate) struct Counters {
     pub(crate) frames_out: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) slow_readers: AtomicU64,
+    pub(crate) blocked: AtomicU64,
     pub(crate) waiting: AtomicU64,
     closed: Mutex<BTreeMap<u16, u64>>,
     delivery: [AtomicU64; BUCKETS],
@@ -65,6 +68,7 @@ impl Default for Counters {
             frames_out: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             slow_readers: AtomicU64::new(0),
+            blocked: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             closed: Mutex::default(),
             delivery: [const { AtomicU64::new(0) }; BUCKETS],
@@ -122,6 +126,7 @@ pub(crate) fn read(mailbox: &Mailbox) -> Stats {
         sum.frames_out += from.frames_out.load(Relaxed);
         sum.dropped += from.dropped.load(Relaxed);
         sum.slow_readers += from.slow_readers.load(Relaxed);
+        sum.blocked += from.blocked.load(Relaxed);
         sum.waiting += from.waiting.load(Relaxed);
         for (code, n) in from.by_code().iter() {
             *sum.closed.entry(*code).or_default() += n;

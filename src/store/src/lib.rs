@@ -85,6 +85,14 @@ pub struct UnreadCount {
     pub last: Option<Stored>,
 }
 
+/// Commits that returned only when they were on disk, since the store was last opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Synced {
+    pub commits: u64,
+    /// Of all of them together: written, and waited for the disk. Commits of several threads at once count each.
+    pub time: std::time::Duration,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The data folder cannot be used, in words for the person who starts the server.
@@ -148,6 +156,10 @@ pub trait Store: Send + Sync {
     fn seal_key(&self) -> [u8; 32];
     /// `None` when all is well; otherwise why writes are refused, or may be lost.
     fn trouble(&self) -> Option<String>;
+    /// What commits have waited for the disk so far.
+    fn synced(&self) -> Synced {
+        Synced::default()
+    }
     /// What needs a look soon, while all still works.
     fn warning(&self) -> Option<String> {
         None

@@ -14,7 +14,7 @@ use common::*;
 use tidegate_domain::command::{Body, Direction};
 use tidegate_domain::ids::{AppId, ConvId, MessageId};
 use tidegate_store::rocks::{RocksStore, Sync, open};
-use tidegate_store::{Change, Page, Store, StoreError, Stored};
+use tidegate_store::{Change, Page, Store, StoreError, Stored, Synced};
 
 const EVERYTHING: Page = Page { start: None, end: None, direction: Direction::New, limit: usize::MAX };
 
@@ -91,6 +91,19 @@ fn a_restart_keeps_everything_and_counts() {
 
     let other = tempfile::tempdir().unwrap();
     assert_ne!(open_in(other.path()).unwrap().seal_key(), key, "two stores must not share a key");
+}
+
+#[test]
+fn commits_that_wait_for_the_disk_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_in(folder.path()).unwrap();
+    assert_eq!(store.synced(), Synced::default());
+    store.commit(&[append(cid(1), message(1_000, 1, "ann"), None)]).unwrap();
+    let one = store.synced();
+    assert!(one.commits == 1 && !one.time.is_zero(), "{one:?}");
+    // This rides with the next.
+    store.commit(&[Change::Nonce { app: AppId(0), nonce: "n".into(), until: i64::MAX }]).unwrap();
+    assert_eq!(store.synced(), one);
 }
 
 #[test]

@@ -28,9 +28,13 @@ pub enum Word {
     ClockFailsAt,
     /// How often one of the above was met: the shim counts.
     Met,
+    /// Threads whose names begin with these up to eight bytes sleep at each look at the wall clock.
+    ClockSlowIn,
+    /// For how long.
+    ClockSlowUs,
 }
 
-const WORDS: usize = 8;
+const WORDS: usize = 10;
 
 pub struct Control(&'static [AtomicI64; WORDS]);
 

@@ -1,6 +1,6 @@
 //! Loaded before the C library (`LD_PRELOAD`) into the unmodified server, this makes the machine fail from outside: a disk
-//! that takes no more, errors of writes and syncs, syncs that take long, files that cannot be opened, a clock that was set
-//! or fails, which panics; and it keeps account of what a power cut would leave (`durable`).
+//! that takes no more, errors of writes and syncs, syncs that take long, files that cannot be opened, a clock that was set,
+//! fails, which panics, or takes long, which makes a stage slow; and it keeps account of what a power cut would leave (`durable`).
 //!
 //! Only files below `TIDEGATE_SHIM_ROOT` are touched. What fails is said by the words of the file
 //! `TIDEGATE_SHIM_CONTROL`, which both sides have mapped (`control`). Owns nothing of the server, knows nothing of it.
@@ -99,16 +99,27 @@ impl Shim {
         fails.then(|| self.control.met(error.abs()))
     }
 
-    /// Whether the clock fails this look of this thread.
-    fn clock_fails(&self) -> bool {
-        let whose = self.control.get(Word::ClockFailsIn);
+    /// Whether this word names this thread.
+    fn is_in(&self, word: Word) -> bool {
+        let whose = self.control.get(word);
         if whose == 0 {
             return false;
         }
         let mut name = [[0u8; 8]; 2];
         // Safety: the system writes sixteen bytes at most.
         unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
-        let fails = i64::from_ne_bytes(name[0]) == whose && self.control.is_last(Word::ClockFailsAt);
+        i64::from_ne_bytes(name[0]) == whose
+    }
+
+    /// How long this look of this thread at the clock takes.
+    fn clock_takes(&self) -> Option<Duration> {
+        let us = self.is_in(Word::ClockSlowIn).then(|| self.control.get(Word::ClockSlowUs))?;
+        Some(Duration::from_micros(us.unsigned_abs()))
+    }
+
+    /// Whether the clock fails this look of this thread.
+    fn clock_fails(&self) -> bool {
+        let fails = self.is_in(Word::ClockFailsIn) && self.control.is_last(Word::ClockFailsAt);
         if fails {
             self.control.met(0);
         }
@@ -272,6 +283,11 @@ pub unsafe extern "C" fn unlink(name: *const c_char) -> c_int {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut timespec) -> c_int {
+    if clock == libc::CLOCK_REALTIME
+        && let Some(time) = SHIM.get().and_then(Shim::clock_takes)
+    {
+        std::thread::sleep(time);
+    }
     if clock == libc::CLOCK_REALTIME && SHIM.get().is_some_and(Shim::clock_fails) {
         return fail(libc::EINVAL);
     }

@@ -8,6 +8,7 @@ mod change;
 mod live;
 mod report;
 mod routes;
+mod verdict;
 
 pub(crate) use asker::for_peer;
 pub use change::{Change, Effect, Figures, How, Saved, Setting, Wish};
@@ -16,6 +17,8 @@ pub use report::{
     Blocked, Percentiles, Policy, PoolPatch, PoolReport, Readiness, StagePatch, StageReport, Trace, TraceOf, TraceStep,
 };
 pub(crate) use routes::router;
+
+pub use verdict::{Cause, Verdict};
 
 use std::sync::Arc;
 
@@ -33,6 +36,8 @@ pub trait Admin: Send + Sync + 'static {
     fn change(&self, wish: Wish, how: How) -> Result<Change, Refused>;
     /// The last changes, oldest first.
     fn changes(&self) -> Vec<Change>;
+    /// What limits the server now.
+    fn bottleneck(&self) -> Verdict;
     /// What is running, as a configuration file.
     fn config(&self) -> String;
     /// Writes what is running into the configuration file.

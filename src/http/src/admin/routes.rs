@@ -40,6 +40,7 @@ pub(crate) fn router(admin: Asked, pages: Vec<Page>) -> Router {
         .route("/pools/{name}", get(pool).patch(change_pool))
         .route("/undo", post(undo))
         .route("/changes", get(changes))
+        .route("/bottleneck", get(bottleneck))
         .route("/config", get(config))
         .route("/config/save", post(save))
         .route("/config/reload", post(reload))
@@ -148,6 +149,10 @@ async fn change(admin: &Asked, wish: Wish, how: How) -> Result<Change, Wrong> {
 
 async fn changes(State(admin): State<Asked>) -> Result<Response, Wrong> {
     Ok(Json(ask(admin, |admin| admin.changes()).await?).into_response())
+}
+
+async fn bottleneck(State(admin): State<Asked>) -> Result<Response, Wrong> {
+    Ok(Json(ask(admin, |admin| admin.bottleneck()).await?).into_response())
 }
 
 async fn config(State(admin): State<Asked>) -> Result<Response, Wrong> {
@@ -293,8 +298,8 @@ async fn served(page: Page) -> Response {
 async fn nothing() -> Wrong {
     wrong(
         StatusCode::NOT_FOUND,
-        "There is nothing here. Paths: /readyz, /metrics, /stages, /stages/NAME, /pools, /pools/NAME, /changes, /undo, /config, \
-         /config/save, /config/reload, /topology, /live, /history, /journeys, /trace.",
+        "There is nothing here. Paths: /readyz, /metrics, /stages, /stages/NAME, /pools, /pools/NAME, /bottleneck, /changes, /undo, \
+         /config, /config/save, /config/reload, /topology, /live, /history, /journeys, /trace.",
     )
 }
 

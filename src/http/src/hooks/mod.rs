@@ -25,7 +25,7 @@ use crate::breaker::Breaker;
 use crate::client::{self, Client};
 use crate::metrics::{Family, Kind};
 use crate::sparing::Sparing;
-use crate::target::{CallError, Counts, Target};
+use crate::target::{CallError, Calls, Counts, Target};
 use crate::{HttpRuntime, StartError};
 pub(crate) use once::Once;
 use returns::Returned;
@@ -143,6 +143,11 @@ impl WebhookHooks {
         vec![calls, pending, open]
     }
 
+    /// Each webhook's calls.
+    pub fn calls(&self) -> Vec<Calls> {
+        self.apps.values().flat_map(|app| &app.hooks).map(|hook| hook.target.calls()).collect()
+    }
+
     fn app(&self, app: AppId) -> Option<Arc<AppHooks>> {
         self.apps.get(&app).cloned()
     }
@@ -166,6 +171,7 @@ fn hook(
         most_answer: options.max_answer,
         breaker: Breaker::new(options.breaker_after, options.breaker_open),
         slots: Arc::new(Semaphore::new(concurrency)),
+        concurrency,
         shared: Some(places.clone()),
         most_pending: concurrency.saturating_mul(options.waiting_per_call.saturating_add(1)),
         pending: AtomicUsize::new(0),

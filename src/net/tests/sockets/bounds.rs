@@ -27,6 +27,7 @@ fn a_slow_reader_is_closed_and_others_are_served() {
     assert_eq!(quick.receive(), b"still here");
     drop(slow);
     eventually("it is forgotten", || server.net.stats().connections == 1);
+    assert_eq!(server.net.stats().blocked, 0);
 }
 
 /// What waits for a client that does not read is bounded in the kernel, too.
@@ -58,12 +59,13 @@ fn droppable_traffic_goes_first_and_closes_nobody() {
     server.deliver(&[(conn, "r")], "the last", Class::Normal, None);
     eventually("mail is done", || server.net.stats().mailbox_depth == 0);
     let stats = server.net.stats();
-    assert!(stats.dropped > 0 && stats.slow_readers == 0, "{stats:?}");
+    assert!(stats.dropped > 0 && stats.slow_readers == 0 && stats.blocked == 1, "{stats:?}");
     let mut heard = 0;
     while client.receive() != with_peer(b"the last", "r") {
         heard += 1;
     }
     assert_eq!(heard + stats.dropped, 1_000);
+    eventually("its socket takes more again", || server.net.stats().blocked == 0);
 }
 
 #[test]

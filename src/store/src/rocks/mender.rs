@@ -23,7 +23,7 @@ use super::folder::Folder;
 use super::log_file;
 use super::opened::Opened;
 use super::refused::Mark;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, Synced};
 
 /// How often it is looked whether there is something to mend; a trial write on a disk that fails is made as often.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -88,6 +88,14 @@ impl Slot {
         match &*self.state.try_read().ok()? {
             State::Open(opened) => opened.warning(),
             State::Closed { .. } => None,
+        }
+    }
+
+    /// Never waits; nothing while there is no database.
+    pub fn synced(&self) -> Synced {
+        match self.state.try_read().as_deref() {
+            Ok(State::Open(opened)) => opened.synced(),
+            _ => Synced::default(),
         }
     }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 use tidegate_domain::conversation::Conversation;
 use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
 
-use crate::{Change, Clock, Marks, Page, Store, StoreError, Stored, UnreadCount};
+use crate::{Change, Clock, Marks, Page, Store, StoreError, Stored, Synced, UnreadCount};
 pub use check::{Checked, Finding, check};
 use folder::Folder;
 use mender::{Mender, Slot};
@@ -168,6 +168,10 @@ impl Store for RocksStore {
 
     fn trouble(&self) -> Option<String> {
         self.slot.trouble()
+    }
+
+    fn synced(&self) -> Synced {
+        self.slot.synced()
     }
 
     fn warning(&self) -> Option<String> {

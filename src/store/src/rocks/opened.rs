@@ -5,8 +5,9 @@
 //! which is `mender`'s. Knows nothing of that.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, ErrorKind, WriteOptions};
 use tidegate_domain::command::Direction;
@@ -20,7 +21,7 @@ use super::read::{History, Range};
 use super::refused::{self, Mark, Refused};
 use super::syncer::Syncer;
 use super::{RocksOptions, Sync, noted, tables, write};
-use crate::{Change, Clock, Marks, Page, Store, StoreError, Stored, UnreadCount, codec, key, unread, valid};
+use crate::{Change, Clock, Marks, Page, Store, StoreError, Stored, Synced, UnreadCount, codec, key, unread, valid};
 
 /// Free space, in bytes, below which there is a warning.
 const LOW_SPACE: u64 = 256 << 20;
@@ -33,6 +34,8 @@ pub(super) struct Opened {
     pub refused: Refused,
     /// Set by the first write that failed.
     pub broken: Arc<OnceLock<String>>,
+    /// Commits that synced, and what they took, in nanoseconds.
+    synced: [AtomicU64; 2],
     sync: Sync,
     retention: Duration,
     dedupe_window: Duration,
@@ -70,6 +73,7 @@ impl Opened {
             meta,
             refused,
             broken,
+            synced: [const { AtomicU64::new(0) }; 2],
             sync: options.sync,
             retention: options.retention,
             dedupe_window: options.dedupe_window,
@@ -159,8 +163,16 @@ impl Store for Opened {
         let mark = self.refused.next_mark();
         batch.put_log_data(mark);
         let mut options = WriteOptions::default();
-        options.set_sync(self.sync == Sync::Commit && write::must_sync(changes));
-        self.db.write_opt(batch, &options).map_err(|error| self.fail(error, mark))
+        let syncs = self.sync == Sync::Commit && write::must_sync(changes);
+        options.set_sync(syncs);
+        let begun = syncs.then(Instant::now);
+        let written = self.db.write_opt(batch, &options);
+        if let Some(begun) = begun {
+            let [commits, time] = &self.synced;
+            commits.fetch_add(1, Relaxed);
+            time.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
+        }
+        written.map_err(|error| self.fail(error, mark))
     }
 
     fn conversation(&self, app: AppId, cid: ConvId) -> Result<Option<Conversation>, StoreError> {
@@ -305,6 +317,11 @@ impl Store for Opened {
 
     fn seal_key(&self) -> [u8; 32] {
         self.meta.seal_key
+    }
+
+    fn synced(&self) -> Synced {
+        let [commits, time] = &self.synced;
+        Synced { commits: commits.load(Relaxed), time: Duration::from_nanos(time.load(Relaxed)) }
     }
 
     fn trouble(&self) -> Option<String> {
