@@ -81,7 +81,8 @@ fn find(evidence: &Evidence) -> Found<'_> {
     if evidence.hooks.iter().any(Calls::is_crowded) {
         return at(Cause::Hook, of("hook"));
     }
-    if evidence.pushes.iter().any(|push| push.pending >= NOTICED && is_slow(push, SLOW_PUSH_MS)) {
+    let is_late = |push: &Calls| is_slow(push, SLOW_PUSH_MS) || push.failed > 0.5 * push.rate;
+    if evidence.pushes.iter().any(|push| push.pending >= NOTICED && is_late(push)) {
         return at(Cause::PushProvider, of("push"));
     }
     let clients = &evidence.clients;

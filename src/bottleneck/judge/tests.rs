@@ -192,6 +192,9 @@ fn each_cause_is_told_from_what_it_resembles() {
         }),
         ("pushes pile up", PushProvider, Some("push"), but(|e| e.pushes.push(hook(900.0, 16, 60.0)))),
         ("pushes take long", PushProvider, Some("push"), but(|e| e.pushes.push(hook(6.0, 16, 900.0)))),
+        ("pushes fail and are tried again", PushProvider, Some("push"), {
+            but(|e| e.pushes.push(Calls { failed: 90.0, ..hook(4.0, 16, 40.0) }))
+        }),
         ("pushes pile up beside slow syncs", Fsync, Some("persist"), {
             but(|e| {
                 synced(e, 0.95);

@@ -1,0 +1,229 @@
+//! Whether `/bottleneck` finds what is wrong: faults of every cause injected into the real server, and who was blamed.
+//!
+//! Two or so of each cause run always. All of them, one after the other, with the table of what was taken for what:
+//!
+//!     TIDEGATE_ATTRIBUTION=all cargo test --release --test attribution -- --nocapture
+//!
+//! and those whose names hold a text, which says of each what the server said:
+//!
+//!     TIDEGATE_ATTRIBUTION=fsync-25ms cargo test --release --test attribution -- --nocapture
+//!
+//! The processors are judged too: a machine that is busy with other things is short of them, and that is then the truth.
+#![cfg(target_os = "linux")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cases;
+mod load;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use cases::{Case, Fault, Load};
+use common::{Receiver, Reply, Server, Setup, app, http};
+use load::{Act, Fleet, Listeners, Pace};
+use serde_json::{Value, json};
+
+/// A verdict is of the last four seconds; before these the load gets going.
+const LOADED: Duration = Duration::from_millis(6_200);
+const APP: &str = "attribution";
+
+#[test]
+fn the_bottleneck_is_found() {
+    let wanted = std::env::var("TIDEGATE_ATTRIBUTION").unwrap_or_default();
+    let cases: Vec<Case> = cases::all()
+        .into_iter()
+        .filter(|case| match &*wanted {
+            "" => case.quick,
+            "all" => true,
+            part => case.name.contains(part),
+        })
+        .collect();
+    assert!(!cases.is_empty(), "no case is called {wanted:?}");
+    let mut table: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
+    let (mut right, mut wrong) = (0, Vec::new());
+    for case in &cases {
+        let verdict = verdict(case);
+        let is_right = is_right(case, &verdict);
+        // Other programs may have had the processors for a while: what is wrong twice is wrong.
+        let (verdict, is_right) = match is_right || wanted == "all" {
+            true => (verdict, is_right),
+            false => {
+                println!("again: {} {verdict:#}", case.name);
+                let verdict = self::verdict(case);
+                let is_right = self::is_right(case, &verdict);
+                (verdict, is_right)
+            }
+        };
+        let said = verdict["cause"].as_str().unwrap_or_default().to_owned();
+        println!("{} {} -> {said} {}", if is_right { "right" } else { "WRONG" }, case.name, verdict["stage"]);
+        if !is_right || !matches!(&*wanted, "" | "all") {
+            println!("{verdict:#}");
+        }
+        *table.entry(case.cause).or_default().entry(said).or_default() += 1;
+        right += usize::from(is_right);
+        if !is_right {
+            wrong.push(case.name.clone());
+        }
+    }
+    println!("\n{}", confusion(&table));
+    println!("{right} of {} right", cases.len());
+    // All but one in twenty; of the few that always run, all.
+    let allowed = if wanted == "all" { cases.len() / 20 } else { 0 };
+    assert!(wrong.len() <= allowed, "{right} of {} right; wrong: {wrong:?}", cases.len());
+}
+
+fn is_right(case: &Case, verdict: &Value) -> bool {
+    let is_there = case.stage.is_none_or(|stage| verdict["stage"] == stage);
+    verdict["cause"] == case.cause && is_there && verdict["evidence"].as_array().is_some_and(|said| !said.is_empty())
+}
+
+/// What was injected, and what it was taken for.
+fn confusion(table: &BTreeMap<&str, BTreeMap<String, usize>>) -> String {
+    let said = |counts: &BTreeMap<String, usize>| {
+        counts.iter().map(|(cause, n)| format!("{cause} {n}")).collect::<Vec<_>>().join(", ")
+    };
+    let row = |(cause, counts): (&&str, &BTreeMap<String, usize>)| {
+        format!("| {cause} | {} | {} |\n", counts.values().sum::<usize>(), said(counts))
+    };
+    let rows: String = table.iter().map(row).collect();
+    format!("| injected | cases | said |\n|---|---|---|\n{rows}")
+}
+
+/// Runs a case, and asks while its load is on.
+fn verdict(case: &Case) -> Value {
+    let stop = AtomicBool::new(false);
+    let (server, _receivers) = server(case);
+    thread::scope(|threads| {
+        let _ends = StopAtEnd(&stop);
+        begin(case, &server, &stop, threads);
+        for fault in &case.fault {
+            match fault {
+                Fault::SlowSync(ms) => server.faults().set(common::faults::What::SyncDelayMs, (*ms).into()),
+                Fault::Slow(thread, us) => server.faults().slow_down(thread, *us),
+                Fault::Burners(count) => (0..*count).for_each(|_| {
+                    threads.spawn(|| {
+                        while !stop.load(Ordering::Relaxed) {
+                            std::hint::black_box((0..10_000u64).fold(0, |a, b| a ^ b.wrapping_mul(b)));
+                        }
+                    });
+                }),
+                _ => {}
+            }
+        }
+        thread::sleep(LOADED);
+        http::get(server.admin(), "/bottleneck").json()
+    })
+}
+
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The server of a case, and the apps' own servers.
+fn server(case: &Case) -> (Server, Vec<Receiver>) {
+    let mut receivers = Vec::new();
+    let (mut before, mut behind) = (String::new(), String::new());
+    let mut answering = |ms: u64, reply: Reply| {
+        let receiver = Receiver::start(move |_| match ms {
+            0 => reply.clone(),
+            ms => Reply::After(Duration::from_millis(ms), Box::new(reply.clone())),
+        });
+        let url = receiver.url();
+        receivers.push(receiver);
+        url
+    };
+    let agrees = || Reply::Json(json!({}));
+    let webhook = |url: String, event: &str, concurrency: usize| {
+        format!(
+            "[[app.webhook]]\nurl = \"{url}\"\nsecret = \"a secret of some length\"\nevents = [\"{event}\"]\n\
+             concurrency = {concurrency}\n"
+        )
+    };
+    for fault in &case.fault {
+        match fault {
+            Fault::Hook { event, ms, concurrency } => behind += &webhook(answering(*ms, agrees()), event, *concurrency),
+            Fault::DeadHook => behind += &webhook(answering(60_000, agrees()), "messageReceived", 64),
+            Fault::Push(ms) => before += &format!("push_webhook = \"{}\"\n", answering(*ms, agrees())),
+            Fault::FailingPush(ms) => {
+                before += &format!("push_webhook = \"{}\"\n", answering(*ms, Reply::Status(503)));
+            }
+            _ => {}
+        }
+    }
+    let app = app(APP, &(before + &behind));
+    let tables = format!("{}\n{}\n{app}", stages(case), case.tables);
+    let shim = match case.fault.iter().any(|fault| matches!(fault, Fault::SlowSync(_) | Fault::Slow(..))) {
+        true => common::server::Shim::Faults,
+        false => common::server::Shim::None,
+    };
+    (Server::launch(Setup { tables, shim, ..Setup::default() }), receivers)
+}
+
+fn stages(case: &Case) -> String {
+    let names = ["decode", "authenticate", "route", "read", "persist", "fan_out", "hook", "push"];
+    let patience = if case.refuses { "" } else { "delay_target = \"30s\"\nkey_share = 1.0\n" };
+    let lines = |name: &str| {
+        let of = case.stages.iter().filter(|(stage, _)| *stage == name);
+        of.map(|(_, lines)| format!("{lines}\n")).collect::<String>()
+    };
+    names.map(|name| format!("[stages.{name}]\n{patience}{}", lines(name))).concat()
+}
+
+/// Lets the load come in, and go on until it is told to stop.
+fn begin<'a>(case: &Case, server: &Server, stop: &'a AtomicBool, threads: &'a thread::Scope<'a, '_>) {
+    /// How often those who listen read.
+    const SWEEP: Duration = Duration::from_millis(50);
+    /// What the system keeps for one that does not: little, so that it shows soon.
+    const SMALL: usize = 4 << 10;
+    match case.load {
+        Load::None => {}
+        Load::Idle(count) => {
+            let listeners = Listeners::enter(server, APP, count, None);
+            threads.spawn(move || listeners.run(SWEEP, 0, 0, stop));
+        }
+        Load::Talk { users, act, pace, hot, absent } => {
+            let mut fleet = Fleet::enter(server, APP, users, "user-");
+            fleet.start_each(&[], absent);
+            if hot > 0.0 {
+                fleet.share_one(hot);
+            }
+            if act == Act::History {
+                fleet.talk(20);
+            }
+            threads.spawn(move || fleet.run(act, pace, stop));
+        }
+        Load::Room { members, slow, per_sweep, bytes, per_second } => {
+            let mut speakers = Fleet::enter(server, APP, 4, "speaker-");
+            let room = speakers.room();
+            let mut listeners = Listeners::enter(server, APP, members, (slow > 0).then_some(SMALL));
+            listeners.join(&room);
+            let act = Act::Say { bytes, transient: false };
+            threads.spawn(move || listeners.run(SWEEP, slow, per_sweep, stop));
+            threads.spawn(move || speakers.run(act, Pace::PerSecond(per_second), stop));
+        }
+        Load::Group { members, slow, bytes, per_second } => {
+            let listeners = Listeners::enter(server, APP, members, Some(SMALL));
+            let ids = listeners.ids();
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+            let mut speakers = Fleet::enter(server, APP, 2, "speaker-");
+            speakers.start_each(&ids, 0);
+            threads.spawn(move || listeners.run(SWEEP, slow, 0, stop));
+            let act = Act::Say { bytes, transient: false };
+            threads.spawn(move || speakers.run(act, Pace::PerSecond(per_second), stop));
+        }
+        Load::Search { users, conversations, pace } => {
+            let mut fleet = Fleet::enter(server, APP, users, "user-");
+            fleet.start_each(&[], 0);
+            fleet.conversations(conversations);
+            threads.spawn(move || fleet.run(Act::Query, pace, stop));
+        }
+    }
+}
