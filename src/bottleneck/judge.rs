@@ -6,8 +6,9 @@
 //!    waits. One that waits for room is not; the one that gives none is, and where that is the mailbox, the reactors are.
 //! 3. Why a stage is pressed: its threads may sleep in commits, be kept off the processors, or have one lane to work on;
 //!    only where it is none of these does another thread help.
-//! 4. Where no stage is pressed: the reactors, then the processors.
-//! 5. What delays nobody else's message comes last: hooks that are only told, pushes, clients that do not read.
+//! 4. Where no stage is pressed, a reactor may be busy.
+//! 5. Hooks that are only told, and pushes, delay nobody's message, so they come after that; and a lack of processors too
+//!    small to press a stage comes after those, where they hold more. Clients that do not read cost only themselves.
 //!
 //! Must not know where the numbers come from.
 
@@ -30,6 +31,8 @@ const SLOW_HOOK_MS: f64 = 10.0;
 const SLOW_PUSH_MS: f64 = 250.0;
 /// The share of the time for which a busy reactor is on a processor.
 const BUSY_REACTOR: f64 = 0.8;
+/// Busy threads that want a processor for less of the time than this mostly wait for something else.
+const SLEEPS: f64 = 0.65;
 /// Of the time in which threads wanted a processor, the share without from which on it shows.
 const KEPT_WAITING: f64 = 0.25;
 /// Processors that are idle on average, of each, below which there is none left.
@@ -69,21 +72,21 @@ fn find(evidence: &Evidence) -> Found<'_> {
         Some(Pressed::Mailbox) => return at(busy_or_kept_waiting(evidence), None),
         None => {}
     }
-    if let Some(machine) = &evidence.machine {
-        let works = evidence.stages.iter().any(|stage| stage.rate >= 1.0);
-        if machine.busiest_reactor.on_cpu >= BUSY_REACTOR {
-            return at(busy_or_kept_waiting(evidence), None);
-        }
-        if works && machine.ours.waiting >= 0.15 && is_short(machine, machine.ours) {
-            return at(Cause::Cpu, None);
-        }
+    let machine = evidence.machine.as_ref();
+    if machine.is_some_and(|machine| machine.busiest_reactor.on_cpu >= BUSY_REACTOR) {
+        return at(busy_or_kept_waiting(evidence), None);
     }
-    if evidence.hooks.iter().any(Calls::is_crowded) {
+    let kept = kept_from_processors(evidence);
+    let waits = |calls: &Calls| calls.pending >= NOTICED && calls.pending > 2.0 * kept;
+    if evidence.hooks.iter().any(|hook| hook.is_crowded() && waits(hook)) {
         return at(Cause::Hook, of("hook"));
     }
     let is_late = |push: &Calls| is_slow(push, SLOW_PUSH_MS) || push.failed > 0.5 * push.rate;
-    if evidence.pushes.iter().any(|push| push.pending >= NOTICED && is_late(push)) {
+    if evidence.pushes.iter().any(|push| is_late(push) && waits(push)) {
         return at(Cause::PushProvider, of("push"));
+    }
+    if kept >= NOTICED {
+        return at(Cause::Cpu, None);
     }
     let clients = &evidence.clients;
     let blocked = clients.blocked >= (clients.connections * 0.01).max(0.7);
@@ -92,6 +95,16 @@ fn find(evidence: &Evidence) -> Found<'_> {
         return at(Cause::SlowClients, None);
     }
     at(Cause::UpstreamIdle, None)
+}
+
+/// Events and threads that wait because there is no processor for them.
+fn kept_from_processors(evidence: &Evidence) -> f64 {
+    match &evidence.machine {
+        Some(machine) if is_short(machine, machine.ours) => {
+            machine.ours.waiting + evidence.stages.iter().map(|stage| stage.queued).sum::<f64>()
+        }
+        _ => 0.0,
+    }
 }
 
 /// Messages that wait for a webhook's answer, and those that wait behind them because of the order of their conversation.
@@ -154,14 +167,14 @@ fn why(evidence: &Evidence, stage: &Stage) -> Cause {
     let pool = &stage.pool;
     let threads = evidence.machine.as_ref().map(|machine| (machine, pool.threads));
     let of_busy = |time: f64| time / pool.busy.max(1e-9);
-    // A commit that waits for a processor, and not for the disk, is no slow sync.
-    let sleeps = threads.is_none_or(|(_, threads)| of_busy(threads.on_cpu + threads.waiting) < 0.65);
+    // Inside batches, and neither on a processor nor waiting for one: they wait for something else.
+    let sleeps = threads.is_none_or(|(_, threads)| of_busy(threads.on_cpu + threads.waiting) < SLEEPS);
     // What a commit takes is known when it has ended. Nothing else in persist goes on for so long.
     let syncs = evidence.synced.busy >= 0.5 * stage.busy || stage.is_stuck();
     if stage.module == "persist" && syncs && sleeps {
         return Cause::Fsync;
     }
-    if let Some((machine, threads)) = threads {
+    if let Some((machine, threads)) = threads.filter(|_| !sleeps) {
         let works = of_busy(threads.on_cpu) >= 0.6 && machine.idle < NONE_LEFT * machine.cores;
         if works || is_short(machine, threads) {
             return Cause::Cpu;

@@ -13,6 +13,7 @@ pub fn evidence(evidence: &Evidence, found: &Found<'_>) -> Vec<String> {
             said.push(work(stage));
             said.push(synced(evidence, stage));
             said.push(wait(stage));
+            said.extend(own_time(evidence, stage));
         }
         (Cause::LaneSkew, Some(stage)) => {
             said.push(format!("{} of the events found waiting in {} are of one key", share(stage.hottest), stage.name));
@@ -50,7 +51,7 @@ pub fn evidence(evidence: &Evidence, found: &Found<'_>) -> Vec<String> {
     let most = evidence.stages.iter().max_by(|a, b| a.utilisation().total_cmp(&b.utilisation()));
     match (found.cause, most) {
         (Cause::UpstreamIdle, Some(most)) => {
-            said.push(format!("the busiest stage is {}", work(most)));
+            said.push(format!("of all stages the busiest, {}", work(most)));
             let queued: f64 = evidence.stages.iter().map(|stage| stage.queued).sum();
             said.push(format!("{} events wait in all stages together", number(queued)));
         }

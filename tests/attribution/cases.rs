@@ -299,12 +299,14 @@ fn cpu() -> Vec<Case> {
     for burners in [4, 8, 12] {
         cases.push(burnt(burners, "hints-1000").load(talk(16, HINT, Pace::PerSecond(1_000))));
         cases.push(burnt(burners, "hints-closed").load(talk(32, HINT, Pace::Window(4))));
-        cases.push(burnt(burners, "messages-closed").load(talk(32, SAY, Pace::Window(4))));
-        cases.push(burnt(burners, "unsynced").tables("[store]\nsync = \"off\"\n").load(talk(32, SAY, Pace::Window(4))));
+        let unsynced = |name| burnt(burners, name).tables("[store]\nsync = \"off\"\n");
+        cases.push(unsynced("unsynced-closed").load(talk(32, SAY, Pace::Window(4))));
+        cases.push(unsynced("unsynced-1000").load(talk(32, SAY, Pace::PerSecond(1_000))));
     }
+    // With few of them the disk is as much to blame.
+    cases.push(burnt(12, "messages-closed").load(talk(32, SAY, Pace::Window(4))));
     cases.push(
         case("cpu", "queries-on-all-cores")
-            .at("read")
             .with("read", format!("workers = {}", 2 * std::thread::available_parallelism().map_or(2, usize::from)))
             .load(Load::Search { users: 16, conversations: 1_000, pace: Pace::Window(1) }),
     );
@@ -338,13 +340,15 @@ fn slow_clients() -> Vec<Case> {
         // They read nothing, or a little.
         for per_sweep in [0, 512] {
             let name = format!("room-{slow}-of-{members}-read-{per_sweep}");
-            let load = Load::Room { members, slow, per_sweep, bytes: 4_000, per_second: 100 };
+            // The system takes some megabytes for each before its connection takes no more.
+            let per_second = if members > 10 { 300 } else { 500 };
+            let load = Load::Room { members, slow, per_sweep, bytes: 4_000, per_second };
             cases.push(case("slow_clients", name).load(load));
         }
     }
     for (members, slow) in [(4, 1), (10, 5)] {
         let name = format!("group-{slow}-of-{members}");
-        cases.push(case("slow_clients", name).load(Load::Group { members, slow, bytes: 4_000, per_second: 100 }));
+        cases.push(case("slow_clients", name).load(Load::Group { members, slow, bytes: 4_000, per_second: 300 }));
     }
     cases[4].quick = true;
     cases

@@ -205,7 +205,8 @@ fn begin<'a>(case: &Case, server: &Server, stop: &'a AtomicBool, threads: &'a th
             let room = speakers.room();
             let mut listeners = Listeners::enter(server, APP, members, (slow > 0).then_some(SMALL));
             listeners.join(&room);
-            let act = Act::Say { bytes, transient: false };
+            // Where the reactors are to be busy, the disk is not.
+            let act = Act::Say { bytes, transient: slow == 0 };
             threads.spawn(move || listeners.run(SWEEP, slow, per_sweep, stop));
             threads.spawn(move || speakers.run(act, Pace::PerSecond(per_second), stop));
         }

@@ -155,7 +155,10 @@ fn write(to: &mut TcpStream, reply: Reply) -> Option<()> {
         Reply::HangUp => return None,
     };
     let len = body.len();
-    write!(to, "HTTP/1.1 {status} So\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n\r\n{body}").ok()
+    // In one piece: a second one would wait for the acknowledgement of the first.
+    let answer =
+        format!("HTTP/1.1 {status} So\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n\r\n{body}");
+    to.write_all(answer.as_bytes()).ok()
 }
 
 /// Whether a call's signature was made with this secret, over this very body, just now.

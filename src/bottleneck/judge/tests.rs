@@ -116,6 +116,13 @@ fn each_cause_is_told_from_what_it_resembles() {
                 burnt(e, 1.0, 0.2);
             })
         }),
+        ("a stage sleeps, on a burnt machine", Workers, Some("route"), {
+            but(|e| {
+                works(e, "route", 0.99, 4.0, 300.0, 0.02);
+                burnt(e, 0.05, 0.4);
+                of(e, "route").pool.threads.waiting = 0.1;
+            })
+        }),
         ("a shared pool is full", Workers, Some("route"), {
             but(|e| {
                 for name in ["decode", "route"] {
@@ -219,6 +226,19 @@ fn each_cause_is_told_from_what_it_resembles() {
                 e.machine.as_mut().unwrap().busiest_reactor = Threads { on_cpu: 0.4, waiting: 0.6 };
                 let fan_out = of(e, "fan_out");
                 (fan_out.queued, fan_out.blocked, fan_out.blocked_by) = (5_000.0, 0.8, Some("net".into()));
+            })
+        }),
+        ("pushes pile up on a burnt machine", PushProvider, Some("push"), {
+            but(|e| {
+                burnt(e, 0.2, 0.3);
+                works(e, "persist", 0.3, 2.0, 2.0, 0.1);
+                e.pushes.push(hook(300.0, 16, 500.0));
+            })
+        }),
+        ("a burnt machine that is hardly used", UpstreamIdle, None, {
+            but(|e| {
+                burnt(e, 0.05, 0.2);
+                works(e, "persist", 0.1, 1.0, 0.3, 0.1);
             })
         }),
         ("a burnt machine", Cpu, None, {
