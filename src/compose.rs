@@ -225,14 +225,16 @@ fn assemble(
 
     let tuner = Arc::new(Tuner::new(pipeline.clone(), config.clone(), file));
     let logs = Logs::new(data.join(HDR), config.hdr.interval, config.hdr.keep);
-    let live = Arc::new(Live::new(world.clone(), pipeline.clone(), (store.clone(), store_folder(data)), logs));
+    let bottleneck =
+        Bottleneck::new(pipeline.clone(), store.clone(), hooks.clone(), notifier.clone(), config.net.reactors);
+    let bottleneck = Arc::new(bottleneck);
+    let kept = (store.clone(), store_folder(data));
+    let live = Arc::new(Live::new(world.clone(), pipeline.clone(), kept, bottleneck.clone(), logs));
     let http = Arc::new(HttpWay::default());
     let Bound { options, listeners, admin } = bound;
     let clock = pipeline.clone();
     let options = net::Options { clock: Arc::new(move || clock.now()), ..options };
     // The HTTP side first: whoever connects must be served at once.
-    let bottleneck =
-        Arc::new(Bottleneck::new(pipeline.clone(), store.clone(), hooks.clone(), notifier.clone(), options.reactors));
     let watcher = Arc::new(Watcher::new(
         world.clone(),
         pipeline.clone(),

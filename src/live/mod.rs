@@ -19,6 +19,7 @@ use tidegate_stages::shared::World;
 use tidegate_store::Store;
 
 use crate::admin::policy;
+use crate::bottleneck::Bottleneck;
 use crate::hdr::Logs;
 use process::Process;
 pub use spread::{quantile, since};
@@ -34,6 +35,7 @@ pub struct Live {
     world: Arc<World>,
     pipeline: Arc<Pipeline<Event>>,
     store: Arc<dyn Store>,
+    bottleneck: Arc<Bottleneck>,
     /// The store's folder.
     folder: PathBuf,
     kept: Mutex<VecDeque<Arc<Second>>>,
@@ -58,6 +60,7 @@ impl Live {
         world: Arc<World>,
         pipeline: Arc<Pipeline<Event>>,
         (store, folder): (Arc<dyn Store>, PathBuf),
+        bottleneck: Arc<Bottleneck>,
         logs: Logs,
     ) -> Live {
         let before = Before {
@@ -69,7 +72,7 @@ impl Live {
             measured: None,
             logs,
         };
-        Live { world, pipeline, store, folder, kept: Mutex::default(), before: Mutex::new(before) }
+        Live { world, pipeline, store, bottleneck, folder, kept: Mutex::default(), before: Mutex::new(before) }
     }
 
     /// Takes down the seconds that have ended since, and says when to look again. `stats`: the reactors' figures, asked for
@@ -141,6 +144,7 @@ impl Live {
                 warning: self.store.warning(),
                 trouble: self.store.trouble(),
             },
+            bottleneck: self.bottleneck.verdict(),
         };
         before.process = process;
         second

@@ -1,6 +1,6 @@
 //! Whether `/bottleneck` finds what is wrong: faults of every cause injected into the real server, and who was blamed.
 //!
-//! Two or so of each cause run always. All of them, one after the other, with the table of what was taken for what:
+//! One of each cause runs always. All of them, one after the other, with the table of what was taken for what:
 //!
 //!     TIDEGATE_ATTRIBUTION=all cargo test --release --test attribution -- --nocapture
 //!
@@ -20,7 +20,7 @@ mod load;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cases::{Case, Fault, Load};
 use common::{Receiver, Reply, Server, Setup, app, http};
@@ -28,7 +28,7 @@ use load::{Act, Fleet, Listeners, Pace};
 use serde_json::{Value, json};
 
 /// A verdict is of the last four seconds; before these the load gets going.
-const LOADED: Duration = Duration::from_millis(6_200);
+const LOADED: Duration = Duration::from_millis(5_500);
 const APP: &str = "attribution";
 
 #[test]
@@ -46,34 +46,51 @@ fn the_bottleneck_is_found() {
     let mut table: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
     let (mut right, mut wrong) = (0, Vec::new());
     for case in &cases {
-        let verdict = verdict(case);
-        let is_right = is_right(case, &verdict);
-        // Other programs may have had the processors for a while: what is wrong twice is wrong.
-        let (verdict, is_right) = match is_right || wanted == "all" {
-            true => (verdict, is_right),
-            false => {
-                println!("again: {} {verdict:#}", case.name);
-                let verdict = self::verdict(case);
-                let is_right = self::is_right(case, &verdict);
-                (verdict, is_right)
+        let mut found = look(case);
+        // Other programs may have had the processors for a while.
+        for _ in 0..2 {
+            if !found.is_right && (found.others > DISTURBED || wanted.is_empty()) {
+                println!("again: {}, others had {:.1} processors; {:#}", case.name, found.others, found.verdict);
+                found = look(case);
             }
-        };
+        }
+        let Found { verdict, is_right, others } = &found;
+        let disturbed =
+            if *others > DISTURBED { format!(" (others had {others:.1} processors)") } else { String::new() };
         let said = verdict["cause"].as_str().unwrap_or_default().to_owned();
-        println!("{} {} -> {said} {}", if is_right { "right" } else { "WRONG" }, case.name, verdict["stage"]);
+        let mark = if *is_right { "right" } else { "WRONG" };
+        println!("{mark} {} -> {said} {}{disturbed}", case.name, verdict["stage"]);
         if !is_right || !matches!(&*wanted, "" | "all") {
             println!("{verdict:#}");
         }
         *table.entry(case.cause).or_default().entry(said).or_default() += 1;
-        right += usize::from(is_right);
-        if !is_right {
+        right += usize::from(*is_right);
+        // Where a few run on whatever machine, one that had no processors for them proves nothing.
+        if !is_right && (disturbed.is_empty() || !wanted.is_empty()) {
             wrong.push(case.name.clone());
         }
     }
     println!("\n{}", confusion(&table));
     println!("{right} of {} right", cases.len());
-    // All but one in twenty; of the few that always run, all.
+    // One in twenty may be wrong; of the few that always run, none.
     let allowed = if wanted == "all" { cases.len() / 20 } else { 0 };
     assert!(wrong.len() <= allowed, "{right} of {} right; wrong: {wrong:?}", cases.len());
+}
+
+/// What came of a case.
+struct Found {
+    verdict: Value,
+    is_right: bool,
+    /// Processors that programs beside server and test had meanwhile.
+    others: f64,
+}
+
+/// So many, and what was injected may not be what was narrow.
+const DISTURBED: f64 = 0.3;
+
+fn look(case: &Case) -> Found {
+    let (verdict, others) = verdict(case);
+    Found { is_right: is_right(case, &verdict), verdict, others }
 }
 
 fn is_right(case: &Case, verdict: &Value) -> bool {
@@ -93,8 +110,8 @@ fn confusion(table: &BTreeMap<&str, BTreeMap<String, usize>>) -> String {
     format!("| injected | cases | said |\n|---|---|---|\n{rows}")
 }
 
-/// Runs a case, and asks while its load is on.
-fn verdict(case: &Case) -> Value {
+/// Runs a case, and asks while its load is on; with the processors that others had.
+fn verdict(case: &Case) -> (Value, f64) {
     let stop = AtomicBool::new(false);
     let (server, _receivers) = server(case);
     thread::scope(|threads| {
@@ -114,9 +131,29 @@ fn verdict(case: &Case) -> Value {
                 _ => {}
             }
         }
+        let (before, begun) = (others(&server), Instant::now());
         thread::sleep(LOADED);
-        http::get(server.admin(), "/bottleneck").json()
+        let others = (others(&server) - before) / begun.elapsed().as_secs_f64();
+        (http::get(server.admin(), "/bottleneck").json(), others)
     })
+}
+
+/// Seconds of processors that neither this process nor the server had, since the machine's start.
+fn others(server: &Server) -> f64 {
+    let numbers = |path: &str, from: usize, count: usize| -> Vec<f64> {
+        let text = std::fs::read_to_string(path).unwrap();
+        // A process's name may hold spaces.
+        let text = text.lines().next().unwrap().rsplit(") ").next().unwrap().to_owned();
+        text.split_whitespace().skip(from).take(count).map(|ticks| ticks.parse().unwrap()).collect()
+    };
+    // cpu user nice system idle iowait irq softirq steal
+    let all = numbers("/proc/stat", 1, 8);
+    let idle = all[3] + all[4];
+    // … utime stime, the 14th and 15th of all; the name and what is before it are cut off.
+    let of = |process: &str| numbers(&format!("/proc/{process}/stat"), 11, 2).iter().sum::<f64>();
+    let ours = of("self") + of(&server.pid().to_string());
+    // Ticks of a hundredth.
+    (all.iter().sum::<f64>() - idle - ours) / 100.0
 }
 
 struct StopAtEnd<'a>(&'a AtomicBool);

@@ -63,6 +63,16 @@ fn second(n: u64) -> Second {
         mailbox: 0,
         slow_readers: 0,
         store: StoreSecond::default(),
+        bottleneck: verdict(),
+    }
+}
+
+fn verdict() -> Verdict {
+    Verdict {
+        stage: Some("persist".into()),
+        cause: Cause::LaneSkew,
+        evidence: vec!["93% of what waits is of one key".into()],
+        suggestion: "tidegate tune route key_share=0.05".into(),
     }
 }
 
@@ -81,12 +91,7 @@ impl Admin for Table {
     }
 
     fn bottleneck(&self) -> Verdict {
-        Verdict {
-            stage: Some("persist".into()),
-            cause: Cause::LaneSkew,
-            evidence: vec!["93% of what waits is of one key".into()],
-            suggestion: "tidegate tune route key_share=0.05".into(),
-        }
+        verdict()
     }
 
     fn change(&self, wish: Wish, how: How) -> Result<Change, Refused> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Blocked, Policy};
+use super::{Blocked, Policy, Verdict};
 
 /// One second of the whole server.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -36,6 +36,7 @@ pub struct Second {
     /// Connections closed because they did not read, since the start.
     pub slow_readers: u64,
     pub store: StoreSecond,
+    pub bottleneck: Verdict,
 }
 
 /// One stage in one second.
