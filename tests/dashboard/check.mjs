@@ -188,7 +188,7 @@ await inBrowser(async (browser) => {
     await page.click('#table summary');
     await fits(page, 'the table');
     await page.click('#language');
-    await page.locator('h2', { hasText: '流水线' }).waitFor();
+    await page.locator('#pipeline-title', { hasText: '流水线' }).waitFor({ state: 'attached' });
     await isLive(page);
     await fits(page, 'the Chinese page');
     assert.equal(await page.evaluate(() => document.documentElement.lang), 'zh');
