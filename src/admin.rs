@@ -18,7 +18,6 @@ use tidegate_stages::event::Event;
 use tidegate_stages::shared::World;
 use tidegate_store::Store;
 
-use crate::bottleneck::Bottleneck;
 use crate::live::Live;
 use crate::tuning::Tuner;
 
@@ -27,7 +26,6 @@ pub struct Watcher {
     pipeline: Arc<Pipeline<Event>>,
     tuner: Arc<Tuner>,
     live: Arc<Live>,
-    bottleneck: Arc<Bottleneck>,
     store: Arc<dyn Store>,
     hooks: Arc<WebhookHooks>,
     notifier: Arc<WebhookNotifier>,
@@ -41,13 +39,12 @@ impl Watcher {
         pipeline: Arc<Pipeline<Event>>,
         tuner: Arc<Tuner>,
         live: Arc<Live>,
-        bottleneck: Arc<Bottleneck>,
         store: Arc<dyn Store>,
         hooks: Arc<WebhookHooks>,
         notifier: Arc<WebhookNotifier>,
     ) -> Self {
         let (net, draining) = (OnceLock::new(), AtomicBool::new(false));
-        Watcher { world, pipeline, tuner, live, bottleneck, store, hooks, notifier, net, draining }
+        Watcher { world, pipeline, tuner, live, store, hooks, notifier, net, draining }
     }
 
     /// The reactors are up.
@@ -94,7 +91,7 @@ impl Admin for Watcher {
     }
 
     fn bottleneck(&self) -> Verdict {
-        self.bottleneck.verdict()
+        self.live.bottleneck()
     }
 
     fn config(&self) -> String {

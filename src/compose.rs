@@ -235,16 +235,8 @@ fn assemble(
     let clock = pipeline.clone();
     let options = net::Options { clock: Arc::new(move || clock.now()), ..options };
     // The HTTP side first: whoever connects must be served at once.
-    let watcher = Arc::new(Watcher::new(
-        world.clone(),
-        pipeline.clone(),
-        tuner.clone(),
-        live.clone(),
-        bottleneck.clone(),
-        store,
-        hooks,
-        notifier,
-    ));
+    let watcher =
+        Arc::new(Watcher::new(world.clone(), pipeline.clone(), tuner.clone(), live.clone(), store, hooks, notifier));
     let side = HttpSide::start(
         runtime,
         tidegate_http::Options {

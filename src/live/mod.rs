@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidegate_engine::{Pipeline, SecondReport, StageReport};
-use tidegate_http::{Blocked, Delivery, JourneyReport, JourneysOf, Second, StageSecond, StoreSecond};
+use tidegate_http::{Blocked, Delivery, JourneyReport, JourneysOf, Second, StageSecond, StoreSecond, Verdict};
 use tidegate_net::Stats;
 use tidegate_stages::event::Event;
 use tidegate_stages::shared::World;
@@ -155,6 +155,11 @@ impl Live {
         let kept = lock(&self.kept);
         let begin = kept.partition_point(|second| second.n <= after);
         kept.range(begin..).cloned().collect()
+    }
+
+    /// What limits the server, as found at the last look.
+    pub fn bottleneck(&self) -> Verdict {
+        self.bottleneck.verdict()
     }
 
     pub fn journeys(&self, of: &JourneysOf) -> Vec<JourneyReport> {
