@@ -31,6 +31,8 @@ const SLOW_HOOK_MS: f64 = 10.0;
 const SLOW_PUSH_MS: f64 = 250.0;
 /// The share of the time for which a busy reactor is on a processor.
 const BUSY_REACTOR: f64 = 0.8;
+/// The share for which it is on one or waits for one, where it gets too little of it.
+const NEVER_RESTS: f64 = 0.95;
 /// Busy threads that want a processor for less of the time than this mostly wait for something else.
 const SLEEPS: f64 = 0.65;
 /// Of the time in which threads wanted a processor, the share without from which on it shows.
@@ -72,8 +74,8 @@ fn find(evidence: &Evidence) -> Found<'_> {
         Some(Pressed::Mailbox) => return at(busy_or_kept_waiting(evidence), None),
         None => {}
     }
-    let machine = evidence.machine.as_ref();
-    if machine.is_some_and(|machine| machine.busiest_reactor.on_cpu >= BUSY_REACTOR) {
+    let reactor = evidence.machine.as_ref().map(|machine| machine.busiest_reactor).unwrap_or_default();
+    if reactor.on_cpu >= BUSY_REACTOR || reactor.on_cpu + reactor.waiting >= NEVER_RESTS {
         return at(busy_or_kept_waiting(evidence), None);
     }
     let kept = kept_from_processors(evidence);

@@ -214,6 +214,12 @@ fn each_cause_is_told_from_what_it_resembles() {
                 (machine.idle, machine.busiest_reactor) = (0.8, Threads { on_cpu: 0.97, waiting: 0.02 });
             })
         }),
+        ("a reactor never rests, for want of a processor", Cpu, None, {
+            but(|e| {
+                burnt(e, 0.6, 0.5);
+                e.machine.as_mut().unwrap().busiest_reactor = Threads { on_cpu: 0.55, waiting: 0.43 };
+            })
+        }),
         ("the mailbox is full", Reactors, None, {
             but(|e| {
                 let fan_out = of(e, "fan_out");
