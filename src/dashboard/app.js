@@ -105,7 +105,15 @@ function start(topology) {
     show(newest);
   }
 
-  function show(second) {
+  // What limits the server is a question of its own, where the seconds do not tell it.
+  let verdict = null;
+  async function judge() {
+    verdict = await get('bottleneck').catch(() => verdict);
+  }
+
+  function show(told) {
+    const second = 'bottleneck' in told ? told : { ...told, bottleneck: verdict };
+    if (second !== told && (!verdict || told.n % 2 === 0)) judge();
     view.advance(second.t);
     if (isBusy(second)) busyAt = second.t;
     // Somebody else changed something: the list has it.
@@ -191,6 +199,6 @@ function start(topology) {
   });
 
   put(the('aim'), say('aimNothing'));
-  filled();
+  judge().then(filled);
   changes.refresh();
 }

@@ -31,7 +31,8 @@ await inBrowser(async (browser) => {
     const state = await text(page, '#state');
     await until(page, (before) => document.getElementById('state').textContent !== before, state);
     assert.match(await text(page, '#figures'), /delivered[\d.]+k?\/s.*p99[\d.]+ .s.*memory[\d.]+ MiB/);
-    assert.notEqual(await text(page, '#headline h2'), 'No traffic yet');
+    // Which one it is depends on the machine; that there is an answer does not.
+    await until(page, () => !['No traffic yet', 'Looking for the bottleneck'].includes(document.querySelector('#headline h2').textContent));
   });
 
   await step('the graph is there as a table of words', async () => {

@@ -74,6 +74,7 @@ export class Fake {
   #n = 0;
   #phase = 0;
   #depths = {};
+  #verdict = null;
 
   constructor(state = 'busy', history = KEPT) {
     this.state = state;
@@ -145,8 +146,10 @@ export class Fake {
         warning: null,
         trouble: this.state === 'trouble' ? 'writes are refused until the disk takes them again: IO error: No space left on device: While appending to file: data/store/000123.log' : null,
       },
-      bottleneck: this.#bottleneck(delivered),
     };
+    // The seconds may tell it or leave it to /bottleneck.
+    this.#verdict = this.#bottleneck(delivered);
+    if (this.state !== 'calm') second.bottleneck = this.#verdict;
     this.seconds.push(second);
     if (this.seconds.length > KEPT) this.seconds.shift();
     for (const change of this.changes) this.#judge(change, at);
@@ -285,6 +288,7 @@ export class Fake {
         return json({ ready: !reasons.length, reasons }, reasons.length ? 503 : 200);
       }
       if (first === 'pools') return json([...this.#stages.map(({ name, workers }) => ({ name, workers, spin_us: 0, reactors: false, helped: 0, stages: [name] })), { name: 'spare', workers: 2, spin_us: 5, reactors: true, helped: 0, stages: [] }]);
+      if (first === 'bottleneck') return json(this.#verdict);
       if (first === 'changes') return json(this.changes.map(({ wish, ...change }) => change));
       if (first === 'config') return json({ file: 'pipeline.toml', backup: 'pipeline.toml.bak', changes: this.changes.length ? this.changes[0].changes : [] });
       if (first === 'undo') {
