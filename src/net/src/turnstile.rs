@@ -1,7 +1,7 @@
-//! A reactor's turnstile: log-ins and ends of connections pass through the pipeline a few at a time.
+//! A reactor's turnstile: log-ins, what guests say, and ends of connections pass through the pipeline a few at a time.
 //!
-//! Thousands of them may come in one moment, when a fleet is cut and comes back, and everybody else's messages would stand
-//! behind them all. A command that the door wants to take turns, and that finds no place, waits here. Its connection is
+//! Thousands of them may come in one moment, when a fleet is cut and comes back or somebody makes a flood, and everybody
+//! else's messages would stand behind them all. A command that is to take turns, and that finds no place, waits here. Its connection is
 //! not read meanwhile: TCP pushes back, what follows keeps its order, and nobody holds more than he may keep anyway. The
 //! first who came is the next to go, at the latest after a time that clients certainly wait: then the door decides as
 //! about any other command. An ended connection that finds no place is just not read to its end yet.
@@ -78,13 +78,6 @@ impl Turnstile {
         turn
     }
 
-    /// No ended connection is left.
-    pub(crate) fn all_left(&mut self) {
-        if std::mem::take(&mut self.leaving) {
-            self.await_places();
-        }
-    }
-
     pub(crate) fn wait(&mut self, conn: ConnId, frame: Frame) {
         self.waiting.push_back((conn, frame));
         self.await_places();
@@ -112,7 +105,8 @@ impl Turnstile {
         self.waiting.front().map(|(_, frame)| frame.received_ns.saturating_add(self.patience_ns))
     }
 
-    fn is_awaited(&self) -> bool {
+    /// Whether anybody waits.
+    pub(crate) fn is_awaited(&self) -> bool {
         self.leaving || !self.waiting.is_empty()
     }
 
