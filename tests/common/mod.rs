@@ -10,6 +10,7 @@
 pub mod client;
 pub mod crowd;
 pub mod faults;
+pub mod flood;
 pub mod http;
 pub mod load;
 pub mod open_loop;
