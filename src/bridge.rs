@@ -209,16 +209,17 @@ impl Post for Reactors {
 fn translate(mail: Mail) -> Option<net::Mail> {
     Some(match mail {
         Mail::Reply { conn, frame, .. } => net::Mail::Reply { conn, frame },
-        Mail::Deliver(Deliver { to, frame, class, cause, since_ns, position }) => net::Mail::Deliver {
+        Mail::Deliver(Deliver { to, frame, class, cause, since_ns, position, going }) => net::Mail::Deliver {
             to: to.into_iter().map(recipient).collect(),
             frame,
             class: class_to_net(class),
             later_for: cause,
             position,
             since_ns,
+            going,
         },
-        Mail::Broadcast { group, frame, class, except, cause, since_ns } => {
-            net::Mail::Broadcast { group, frame, class: class_to_net(class), except, later_for: cause, since_ns }
+        Mail::Broadcast { group, frame, class, except, cause, since_ns, going } => {
+            net::Mail::Broadcast { group, frame, class: class_to_net(class), except, later_for: cause, since_ns, going }
         }
         Mail::Join { group, member } => net::Mail::Join { group, conn: member.conn, peer: member.client },
         Mail::Leave { group, member } => net::Mail::Leave { group, conn: member.conn, peer: member.client },

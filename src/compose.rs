@@ -38,6 +38,9 @@ const DEFAULT_PUSH: &str = r#"{"alert":"You have a new message"}"#;
 /// Bytes of stored blocks kept in memory.
 const BLOCK_CACHE: usize = 64 << 20;
 
+/// What one conversation of many may have of a mailbox: an eighth.
+const CROWD_SHARE: usize = 8;
+
 /// Files open at once when a store is checked.
 const CHECK_FILES: i32 = 256;
 
@@ -195,6 +198,7 @@ fn assemble(
         clock,
         random: Arc::new(random),
         views: config.memory.conversations,
+        crowd: config.net.mailbox / CROWD_SHARE,
         sessions_per_client: config.net.sessions_per_client,
         sessions_per_connection: config.net.sessions_per_connection,
         sample: config.journeys.sample,

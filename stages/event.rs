@@ -1,8 +1,8 @@
 //! What flows through the pipeline: one enum, small to move, each variant made for one stage.
 //!
 //! Plain data: ids and shared bytes. The exceptions are guards: `Held` gives a connection its share of commands in flight
-//! back when it is dropped, `Busy` does that for a session, a `Ticket` answers an event that waits, and by `First` others
-//! wait with it.
+//! back when it is dropped, `Busy` does that for a session and `Going` for a conversation of many, a `Ticket` answers an event
+//! that waits, and by `First` others wait with it.
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -20,6 +20,9 @@ use crate::mail::{Class, Mail, Recipient};
 use crate::shared::busy::Busy;
 use crate::shared::twins::First;
 use std::sync::Arc;
+
+/// A message to many is on its way until this is dropped (`shared/crowds.rs`); `None` for a message to few.
+pub type Going = Option<Arc<dyn Any + Send + Sync>>;
 
 /// Whatever is to be dropped when a command is done.
 pub type Held = Option<Box<dyn Any + Send + Sync>>;
@@ -308,6 +311,7 @@ pub enum Operation {
     Append {
         send: Box<SendCommand>,
         to: Option<Vec<ClientId>>,
+        going: Going,
     },
     Read(Vec<ReadUpTo>),
     Delivered(Delivered),
@@ -377,6 +381,8 @@ pub struct Sent {
     pub at: Millis,
     /// A hook named the receivers.
     pub to: Option<Vec<ClientId>>,
+    /// Goes on with the mail: hooks and push are not waited for.
+    pub going: Going,
 }
 
 /// To hook: a message went out.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tidegate_domain::error::Code;
 use tidegate_domain::ids::{ClientId, ConnId};
 
+use crate::event::Going;
 use crate::shared::busy::Busy;
 
 /// One session that a frame goes to.
@@ -50,6 +51,7 @@ pub enum Mail {
         /// Whose command caused it: that connection gets it in a later turn than its reply.
         cause: Option<ConnId>,
         since_ns: u64,
+        going: Going,
     },
     Join {
         group: u64,
@@ -95,6 +97,7 @@ pub struct Deliver {
     pub since_ns: u64,
     /// Where a message stands: its conversation as a number, and its time. `None` for notices.
     pub position: Option<(u64, i64)>,
+    pub going: Going,
 }
 
 #[derive(Debug, Clone)]

@@ -68,6 +68,21 @@ fn a_message_is_asked_about_before_it_is_kept() {
 }
 
 #[test]
+fn while_a_hook_thinks_a_group_is_not_crowded() {
+    let late = |_: &Call| Reply::After(Duration::from_millis(1_500), Box::new(Reply::Json(json!({}))));
+    let receiver = Receiver::start(late);
+    let server = server(&receiver, BEFORE, "timeout = \"10s\"");
+    let (mut tom, members) = (hooked(&server, "tom"), (0..80).map(|n| format!("member-{n}")).collect::<Vec<_>>());
+    let cid = tom.start(&members.iter().map(|member| &**member).collect::<Vec<_>>());
+    let first = tom.post(to(&cid, "first"));
+    // Longer than a message may be on its way to so many before the next is refused.
+    std::thread::sleep(Duration::from_millis(1_200));
+    let second = tom.post(to(&cid, "second"));
+    tom.answer(first).expect("the hook agrees");
+    tom.answer(second).expect("the hook agrees");
+}
+
+#[test]
 fn a_trusted_proxy_names_the_real_client() {
     let receiver = Receiver::agreeing();
     let tables = patient() + &app("hooked-app", &webhook(&receiver, BEFORE, ""));

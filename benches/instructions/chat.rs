@@ -130,6 +130,7 @@ impl Chat {
                 (u128::from(n) << 64 | u128::from(n)).to_be_bytes()
             }),
             views: 64 * 64,
+            crowd: 512,
             sessions_per_client: 10,
             sessions_per_connection: 10,
             sample: 0.01,

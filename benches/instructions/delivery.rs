@@ -57,7 +57,7 @@ pub fn run(rounds: u64) -> u64 {
     let frame = Bytes::from(vec![7; BODY]);
     let broadcast = || {
         let (frame, class) = (frame.clone(), Class::RoomNormal);
-        Mail::Broadcast { group: GROUP, frame, class, except: None, later_for: None, since_ns: 1 }
+        Mail::Broadcast { group: GROUP, frame, class, except: None, later_for: None, since_ns: 1, going: None }
     };
     // Two bytes of length, the frame, and the `peerId` of four characters in its field.
     let mut heard = vec![0; TOGETHER * (2 + BODY + 2 + 4)];

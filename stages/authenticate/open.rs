@@ -279,6 +279,7 @@ impl Worker {
             cause: None,
             since_ns: 0,
             position: None,
+            going: None,
         })
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId};
 use tidegate_engine::{Batch, Item, Module, Output, OutputKind, Stage};
 
-use crate::event::{Audience, Delivery, Event, Part, Sent, Told};
+use crate::event::{Audience, Delivery, Event, Going, Part, Sent, Told};
 use crate::mail::{Deliver, Mail};
 use crate::shared::World;
 use crate::shared::traces::Step;
@@ -23,6 +23,10 @@ pub(crate) const OUTPUTS: &[Output] = &[
     // One word on each message that went out.
     Output { name: "offline", kind: OutputKind::OptionalSide, most: 1 },
 ];
+
+/// Sessions that one turn addresses, or a few more. What a mailbox holds is counted in sessions, of which nothing is known
+/// when room is reserved: so it is passed by no more than this.
+const ENOUGH: usize = 1_024;
 
 pub struct FanOut(pub Arc<World>);
 
@@ -55,22 +59,30 @@ struct Worker(Arc<World>);
 
 impl Stage<Event> for Worker {
     fn run(&mut self, batch: &mut Batch<'_, Event>) {
-        while let Some(item) = batch.next() {
+        let mut addressed = 0;
+        while addressed < ENOUGH
+            && let Some(item) = batch.next()
+        {
             if let Item::New(Event::Delivery(delivery)) = item {
-                self.deliver(*delivery, batch);
+                addressed += self.deliver(*delivery, batch);
             }
         }
     }
 }
 
 impl Worker {
-    fn deliver(&self, delivery: Delivery, batch: &mut Batch<'_, Event>) {
-        let Delivery { app, cid, parts, cause, since_ns, message, journey } = delivery;
+    /// Returns how many sessions were addressed.
+    fn deliver(&self, delivery: Delivery, batch: &mut Batch<'_, Event>) -> usize {
+        let Delivery { app, cid, parts, cause, since_ns, mut message, journey } = delivery;
+        // A message has one part, and so one piece of mail.
+        let mut going = message.as_mut().and_then(|sent| sent.going.take());
         let mut offline = Vec::new();
         let mut mail: Vec<Mail> = parts
             .into_iter()
-            .filter_map(|part| self.address(app, cid, part, (cause, since_ns), &mut offline))
+            .filter_map(|part| self.address(app, cid, part, (cause, since_ns, going.take()), &mut offline))
             .collect();
+        let addressed =
+            mail.iter().map(|mail| if let Mail::Deliver(deliver) = mail { deliver.to.len() } else { 1 }).sum();
         if let Some(sent) = &message {
             offline.retain(|client| *client != sent.from);
             self.note(sent, &mail, &offline);
@@ -84,9 +96,10 @@ impl Worker {
             let told = Told { app, sent, offline, journey };
             batch.emit(OFFLINE, Event::Told(Box::new(told)));
         }
+        addressed
     }
 
-    /// A message has one part: who gets it, and who would have, is noted.
+    /// Who gets a message, and who would have, is noted.
     fn note(&self, sent: &Sent, mail: &[Mail], offline: &[ClientId]) {
         let step = |what| Step::new(self.0.now(), what, "fan_out").client(&sent.from).message(sent.mid);
         self.0.traces.note(|| match mail.first() {
@@ -104,14 +117,14 @@ impl Worker {
         app: AppId,
         cid: ConvId,
         part: Part,
-        (cause, since_ns): (Option<ConnId>, u64),
+        (cause, since_ns, going): (Option<ConnId>, u64, Going),
         offline: &mut Vec<ClientId>,
     ) -> Option<Mail> {
         let Part { frame, to, class, except, at } = part;
         let to = match to {
             Audience::Room { except } => {
                 let group = self.0.rooms.group(app, cid)?;
-                return Some(Mail::Broadcast { group, frame, class, except, cause, since_ns });
+                return Some(Mail::Broadcast { group, frame, class, except, cause, since_ns, going });
             }
             Audience::Clients(clients) => self.0.sessions_of(app, &clients, except.as_ref(), offline),
             Audience::Members(conversation) => {
@@ -123,6 +136,6 @@ impl Worker {
             return None;
         }
         let position = at.map(|at| (key_of((app, cid)), at));
-        Some(Mail::Deliver(Deliver { to, frame, class, cause, since_ns, position }))
+        Some(Mail::Deliver(Deliver { to, frame, class, cause, since_ns, position, going }))
     }
 }

@@ -88,7 +88,7 @@ impl<'a> Draft<'a> {
             Operation::Remove { cid, members } => self.remove(ask, cid, &members),
             Operation::Update { cid, attr, is_joined } => self.update(ask, cid, attr.as_deref(), is_joined),
             Operation::Mute { cid, on } => self.mute(ask, cid, on),
-            Operation::Append { send, to } => self.append(ask, send, to),
+            Operation::Append { send, to, going } => self.append(ask, send, to, going),
             Operation::Read(marks) => self.read(ask, marks),
             Operation::Delivered(delivered) => self.delivered(ask, &delivered),
             Operation::Remember(memory) => {

@@ -8,7 +8,7 @@ use tidegate_store::{Change, StoreError, Stored};
 
 use super::draft::{Draft, Outcome};
 use super::truth::Hot;
-use crate::event::Ask;
+use crate::event::{Ask, Going};
 use crate::shared::delivery::{self, Accepted};
 
 impl Draft<'_> {
@@ -17,6 +17,7 @@ impl Draft<'_> {
         ask: &Ask,
         send: Box<SendCommand>,
         to: Option<Vec<ClientId>>,
+        going: Going,
     ) -> Result<Outcome, StoreError> {
         let cid = send.cid;
         let hot = self.hot(ask.app, cid)?;
@@ -58,7 +59,7 @@ impl Draft<'_> {
         if let Some(token) = token {
             self.sent.insert(token, (mid, at));
         }
-        let delivery = delivery::of_message(ask, Accepted { conversation, send, mid, at, to }, self.now);
+        let delivery = delivery::of_message(ask, Accepted { conversation, send, mid, at, to, going }, self.now);
         Ok(Outcome::durable(Answer::Sent { mid, at, cid }, Some(delivery)))
     }
 }

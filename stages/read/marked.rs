@@ -65,6 +65,7 @@ impl Worker {
                 cause: Some(ask.conn),
                 since_ns: 0,
                 position: None,
+                going: None,
             })
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_domain::app::OnFailure;
-use tidegate_domain::command::Send as SendCommand;
+use tidegate_domain::command::{Priority, Send as SendCommand};
 use tidegate_domain::conversation::{Conversation, Kind};
 use tidegate_domain::error::{Code, Failure};
 use tidegate_domain::hook::{HookEvent, MessageReceived, Verdict};
@@ -39,6 +39,9 @@ impl Worker {
         if let Err(failure) = allowed {
             return self.not_sent(&ask, failure, batch);
         }
+        if self.is_crowded(&ask, &send, &conversation, batch.now()) {
+            return self.not_sent(&ask, Code::Overloaded.into(), batch);
+        }
         let checked = Checked { send, conversation, is_asked: false, first: None };
         if !batch.is_bound(BEFORE) || !self.world.hooks.wants(ask.app, HookEvent::MessageReceived) {
             return self.accept(ask, checked, batch);
@@ -47,6 +50,13 @@ impl Worker {
             Some(dedupe) if !checked.send.transient && !checked.send.will => self.look_up(ask, checked, dedupe, batch),
             _ => self.ask_hook(ask, checked, batch),
         }
+    }
+
+    /// It is asked before a hook is, and counted after: what the app's server has judged is not refused any more, and for
+    /// how long that thinks is nobody's burden. A will is only kept.
+    fn is_crowded(&self, ask: &Ask, send: &SendCommand, conversation: &Conversation, now_ns: u64) -> bool {
+        let is_droppable = send.transient || send.priority == Priority::Low;
+        !send.will && self.world.crowds.is_crowded(ask.app, conversation, is_droppable, now_ns)
     }
 
     /// Before the hook is asked: a resend shall not ask it again, nor while its first is still there.
@@ -179,8 +189,9 @@ impl Worker {
         if send.will {
             return self.keep_will(&ask, send, to, batch);
         }
+        let going = self.world.crowds.set_out(ask.app, &conversation, batch.now());
         if !send.transient {
-            return self.write(ask, Operation::Append { send, to }, batch);
+            return self.write(ask, Operation::Append { send, to, going }, batch);
         }
         let at = self.world.now();
         let mid = self.world.message_id(at);
@@ -188,7 +199,7 @@ impl Worker {
             self.world.journeys.name(mid, journey);
         }
         self.answer(&ask, &Answer::Sent { mid, at, cid: conversation.id }, batch);
-        let delivery = delivery::of_message(&ask, Accepted { conversation, send, mid, at, to }, at);
+        let delivery = delivery::of_message(&ask, Accepted { conversation, send, mid, at, to, going }, at);
         batch.emit(TRANSIENT, Event::Delivery(Box::new(delivery)));
     }
 }

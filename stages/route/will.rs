@@ -50,7 +50,8 @@ impl Worker {
         let at = self.world.now();
         let Will { send, to, mid } = will;
         self.world.traces.note(|| Step::new(at, "admitted", "route").conn(ask.conn).client(&ask.client).message(mid));
-        let delivery = delivery::of_message(ask, Accepted { conversation, send, mid, at, to }, at);
+        let going = self.world.crowds.set_out(ask.app, &conversation, batch.now());
+        let delivery = delivery::of_message(ask, Accepted { conversation, send, mid, at, to, going }, at);
         batch.emit(TRANSIENT, Event::Delivery(Box::new(delivery)));
     }
 

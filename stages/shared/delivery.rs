@@ -9,7 +9,7 @@ use tidegate_domain::conversation::{Conversation, Kind};
 use tidegate_domain::ids::{ClientId, MessageId, Millis};
 use tidegate_domain::reply::{Message, Notice};
 
-use crate::event::{Ask, Audience, Delivery, Part, Sent};
+use crate::event::{Ask, Audience, Delivery, Going, Part, Sent};
 use crate::mail::Class;
 
 /// A message that was let in.
@@ -20,10 +20,11 @@ pub struct Accepted {
     pub at: Millis,
     /// A hook named the receivers.
     pub to: Option<Vec<ClientId>>,
+    pub going: Going,
 }
 
 pub fn of_message(ask: &Ask, accepted: Accepted, now: Millis) -> Delivery {
-    let Accepted { conversation, send, mid, at, to } = accepted;
+    let Accepted { conversation, send, mid, at, to, going } = accepted;
     let message = Message {
         cid: conversation.id,
         mid,
@@ -70,6 +71,7 @@ pub fn of_message(ask: &Ask, accepted: Accepted, now: Millis) -> Delivery {
             conn: ask.conn,
             at,
             to,
+            going,
         })),
     }
 }

@@ -4,6 +4,7 @@
 pub mod apps;
 pub mod busy;
 pub mod connections;
+pub mod crowds;
 pub mod delivery;
 pub mod history;
 pub mod journeys;

@@ -10,6 +10,7 @@ use tidegate_store::{Store, StoreError};
 
 use super::apps::Apps;
 use super::connections::Connections;
+use super::crowds::Crowds;
 use super::journeys::Journeys;
 use super::rooms::Rooms;
 use super::tokens::{Kept, Tokens};
@@ -29,6 +30,7 @@ pub struct World {
     pub directory: Arc<dyn Directory>,
     pub views: Views,
     pub rooms: Rooms,
+    pub crowds: Arc<Crowds>,
     pub tokens: Tokens,
     pub journeys: Journeys,
     pub traces: Traces,
@@ -57,6 +59,8 @@ pub struct Parts {
     pub random: Random,
     /// Conversations cached.
     pub views: usize,
+    /// Messages on their way at once, of one conversation of many: an eighth of a mailbox, say.
+    pub crowd: usize,
     pub sessions_per_client: usize,
     pub sessions_per_connection: usize,
     /// Share of messages whose journey is kept.
@@ -79,6 +83,7 @@ impl World {
             directory: parts.directory,
             views: Views::new(parts.views),
             rooms: Rooms::default(),
+            crowds: Crowds::new(parts.crowd),
             tokens,
             journeys: Journeys::new(parts.sample, parts.journeys),
             traces: Traces::new(parts.trace),

@@ -188,6 +188,7 @@ impl Server {
             clock,
             random: Arc::new(move || u128::from(random.fetch_add(1, SeqCst)).to_be_bytes()),
             views: 64,
+            crowd: 512,
             sessions_per_client: 10,
             sessions_per_connection: 10,
             sample: 0.0,

@@ -7,6 +7,7 @@
 // Each test file is a program of its own and takes what it needs.
 #![allow(dead_code, unused_imports)]
 
+pub mod audience;
 pub mod client;
 pub mod crowd;
 pub mod faults;

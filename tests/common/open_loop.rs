@@ -72,14 +72,24 @@ pub struct Load {
 impl Crowd {
     /// Logs them in, each with a conversation of its own in which the next one is.
     pub fn enter(server: &Server, users: usize, seed: u64) -> Crowd {
+        Crowd::enter_as("user", server, users, seed)
+    }
+
+    /// The same; `name` is what their ids begin with.
+    pub fn enter_as(name: &str, server: &Server, users: usize, seed: u64) -> Crowd {
         let poll = Poll::new().unwrap();
-        let mut all: Vec<User> = (0..users).map(|n| User::connect(server, n)).collect();
+        let mut all: Vec<User> = (0..users).map(|n| User::connect(server, format!("{name}-{n}"))).collect();
         for (n, user) in all.iter_mut().enumerate() {
             user.open();
-            user.start(&format!("user-{}", (n + 1) % users));
+            user.start(&format!("{name}-{}", (n + 1) % users));
             poll.registry().register(&mut user.socket, Token(n), Interest::READABLE).unwrap();
         }
         Crowd { users: all, poll, random: Rng::with_seed(seed), begun: Instant::now() }
+    }
+
+    /// From now on all of them send there.
+    pub fn gather(&mut self, cid: &str) {
+        self.users.iter_mut().for_each(|user| user.cid = cid.to_owned());
     }
 
     /// Seconds since they have come.
@@ -128,12 +138,12 @@ impl Crowd {
 }
 
 impl User {
-    fn connect(server: &Server, n: usize) -> User {
+    fn connect(server: &Server, id: String) -> User {
         let socket = std::net::TcpStream::connect(server.tcp()).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_nonblocking(true).unwrap();
         User {
-            id: format!("user-{n}"),
+            id,
             cid: String::new(),
             socket: TcpStream::from_std(socket),
             read: Vec::new(),

@@ -160,7 +160,14 @@ pub(crate) const KEYS: &[Key] = &[
     key("listen.tls", "key", Form::Text { least: 1, most: 4096 }, Required, "PEM file with the private key"),
     key("net", "reactors", count(1, 64), Value("1"), "Threads that own sockets"),
     key("net", "to", Form::Name, Value("\"decode\""), "The stage that takes what clients send"),
-    key("net", "mailbox", count(64, MIB), Value("4096"), "Events waiting for one reactor"),
+    key(
+        "net",
+        "mailbox",
+        count(64, MIB),
+        Value("4096"),
+        "Answers and deliveries waiting for one reactor; a message counts once for each session, to a chat room once. Of \
+         messages to one room, or to one conversation of 64 or more, an eighth as many may be on their way",
+    ),
     key(
         "net",
         "outbox",

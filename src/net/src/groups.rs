@@ -11,7 +11,7 @@ use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt};
 use tidegate_domain::ids::{ClientId, ConnId};
 
-use crate::mail::Class;
+use crate::mail::{Class, Going};
 
 /// One notice to a whole group.
 pub(crate) struct Broadcast {
@@ -20,6 +20,8 @@ pub(crate) struct Broadcast {
     pub(crate) except: Option<ClientId>,
     pub(crate) later_for: Option<ConnId>,
     pub(crate) since_ns: u64,
+    #[expect(dead_code, reason = "dropped with it, when it is done")]
+    pub(crate) going: Going,
 }
 
 /// One reactor's part of all groups.
@@ -171,7 +173,10 @@ mod tests {
 
     fn say(groups: &mut Groups, text: &'static str) {
         let frame = Bytes::from_static(text.as_bytes());
-        groups.broadcast(7, Broadcast { frame, class: Class::Normal, except: None, later_for: None, since_ns: 0 });
+        groups.broadcast(
+            7,
+            Broadcast { frame, class: Class::Normal, except: None, later_for: None, since_ns: 0, going: None },
+        );
     }
 
     fn walk(groups: &mut Groups, members: usize, heard: &mut Vec<(usize, Bytes)>) -> usize {
@@ -220,7 +225,14 @@ mod tests {
         assert!(groups.groups.is_empty());
         assert!(!groups.broadcast(
             7,
-            Broadcast { frame: Bytes::new(), class: Class::Normal, except: None, later_for: None, since_ns: 0 }
+            Broadcast {
+                frame: Bytes::new(),
+                class: Class::Normal,
+                except: None,
+                later_for: None,
+                since_ns: 0,
+                going: None
+            }
         ));
     }
 
@@ -233,7 +245,7 @@ mod tests {
         let except = Some(name(1));
         groups.broadcast(
             7,
-            Broadcast { frame: Bytes::new(), class: Class::Normal, except, later_for: None, since_ns: 0 },
+            Broadcast { frame: Bytes::new(), class: Class::Normal, except, later_for: None, since_ns: 0, going: None },
         );
         let mut heard = Vec::new();
         walk(&mut groups, 9, &mut heard);

@@ -3,6 +3,7 @@
 //! Plain data: a connection is named, never held. Frames are a `GenericCommand` in protobuf; framing (length prefix,
 //! WebSocket header, base64) is the reactor's.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub enum Mail {
         /// When the message's command was read ([`Frame::received_ns`](crate::Frame::received_ns)), to measure
         /// deliveries end to end; 0: not measured.
         since_ns: u64,
+        going: Going,
     },
     /// One notice to all members of a group, in order per group; goes to every reactor.
     Broadcast {
@@ -38,6 +40,7 @@ pub enum Mail {
         except: Option<ClientId>,
         later_for: Option<ConnId>,
         since_ns: u64,
+        going: Going,
     },
     /// A session joins a group; twice is once. It gets what is broadcast after this mail.
     Join {
@@ -88,6 +91,20 @@ pub enum Mail {
         code: u16,
         reason: &'static str,
     },
+}
+
+/// Dropped when every reactor has handed all of a notice to its connections, or has none to hand it to.
+pub type Going = Option<Arc<dyn Any + Send + Sync>>;
+
+impl Mail {
+    /// The places that it takes in a mailbox: one for each session that it goes to. A broadcast takes one: it is walked
+    /// beside all else, and holds nothing up.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Mail::Deliver { to, .. } => to.len().max(1),
+            _ => 1,
+        }
+    }
 }
 
 /// A session that a notice goes to.

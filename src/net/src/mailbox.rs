@@ -5,7 +5,8 @@
 //! once more between setting it and parking, so that nothing is missed and a busy reactor is never woken.
 //!
 //! `used` counts what is reserved, waiting or being worked on, so that a broadcast that is walked in slices holds its
-//! place until it is done.
+//! place until it is done. A delivery to many takes as many places: what stands before it must not cost more than the
+//! mailbox's bound says. It was reserved as one, so the rest goes past the bound, until there is room again.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -66,10 +67,8 @@ impl Mailbox {
     /// Posts all of `mail`, in order, against one reservation each. Deliveries are split by reactor here.
     pub fn push(&self, mail: &mut Vec<Mail>) {
         if let [post] = &self.posts[..] {
-            let n = mail.len();
-            if n > 0 {
-                lock(&post.queue).extend(mail.drain(..));
-                post.wake();
+            if !mail.is_empty() {
+                post.put(mail);
             }
             return;
         }
@@ -78,13 +77,12 @@ impl Mailbox {
         for one in mail.drain(..) {
             split(one, &mut batches);
         }
-        for (post, batch) in self.posts.iter().zip(batches) {
+        for (post, mut batch) in self.posts.iter().zip(batches) {
             if batch.len() < total {
                 post.free(total - batch.len());
             }
             if !batch.is_empty() {
-                lock(&post.queue).extend(batch);
-                post.wake();
+                post.put(&mut batch);
             }
         }
     }
@@ -104,7 +102,7 @@ impl Mailbox {
         self.room.wakes.write().unwrap_or_else(PoisonError::into_inner).push(wake);
     }
 
-    /// Mail reserved, waiting or being worked on, over all reactors.
+    /// Places reserved, or taken by mail that waits or is worked on, over all reactors.
     pub fn depth(&self) -> usize {
         self.posts.iter().map(|post| post.used.load(SeqCst)).sum()
     }
@@ -117,7 +115,7 @@ impl Mailbox {
 /// Hands `mail` to the batches of the reactors that it concerns; at most one piece to each.
 fn split(mail: Mail, batches: &mut [Vec<Mail>]) {
     let conn = match &mail {
-        Mail::Broadcast { group, frame, class, except, later_for, since_ns } => {
+        Mail::Broadcast { group, frame, class, except, later_for, since_ns, going } => {
             for batch in batches {
                 batch.push(Mail::Broadcast {
                     group: *group,
@@ -126,6 +124,7 @@ fn split(mail: Mail, batches: &mut [Vec<Mail>]) {
                     except: except.clone(),
                     later_for: *later_for,
                     since_ns: *since_ns,
+                    going: going.clone(),
                 });
             }
             return;
@@ -152,7 +151,7 @@ fn split(mail: Mail, batches: &mut [Vec<Mail>]) {
 }
 
 fn split_list(mail: Mail, batches: &mut [Vec<Mail>]) {
-    let Mail::Deliver { to, frame, class, later_for, position, since_ns } = mail else { return };
+    let Mail::Deliver { to, frame, class, later_for, position, since_ns, going } = mail else { return };
     let mut lists: Vec<Vec<Recipient>> = batches.iter().map(|_| Vec::new()).collect();
     for recipient in to {
         if let Some(list) = lists.get_mut(usize::from(recipient.conn.reactor())) {
@@ -161,7 +160,8 @@ fn split_list(mail: Mail, batches: &mut [Vec<Mail>]) {
     }
     for (to, batch) in lists.into_iter().zip(batches) {
         if !to.is_empty() {
-            batch.push(Mail::Deliver { to, frame: frame.clone(), class, later_for, position, since_ns });
+            let (frame, going) = (frame.clone(), going.clone());
+            batch.push(Mail::Deliver { to, frame, class, later_for, position, since_ns, going });
         }
     }
 }
@@ -199,6 +199,17 @@ impl Post {
             room,
             counters: Counters::default(),
         }
+    }
+
+    /// Queues mail of which each piece has one place reserved.
+    fn put(&self, mail: &mut Vec<Mail>) {
+        let rest: usize = mail.iter().map(|mail| mail.weight() - 1).sum();
+        if rest > 0 {
+            // Before the reactor can have freed it.
+            self.used.fetch_add(rest, SeqCst);
+        }
+        lock(&self.queue).extend(mail.drain(..));
+        self.wake();
     }
 
     /// Asks the reactor to look at a connection again.
@@ -289,12 +300,12 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_is_split_and_takes_one_place_a_reactor() {
+    fn a_delivery_is_split_and_takes_a_place_for_each_of_a_reactors_sessions() {
         let (mailbox, _polls) = mailbox(3, 8);
         assert!(mailbox.reserve(2));
         let to = [0, 2, 0, 9].map(|reactor| Recipient { conn: conn(reactor), peer: "a".into() }).into();
         let (frame, class) = (Bytes::new(), Class::Normal);
-        let delivery = Mail::Deliver { to, frame, class, later_for: None, position: None, since_ns: 0 };
+        let delivery = Mail::Deliver { to, frame, class, later_for: None, position: None, since_ns: 0, going: None };
         mailbox.push(&mut vec![delivery, Mail::Alive { conn: conn(2) }]);
         let lengths: Vec<usize> = take(&mailbox, 0)
             .into_iter()
@@ -303,7 +314,7 @@ mod tests {
             .map(|mail| if let Mail::Deliver { to, .. } = mail { to.len() } else { 0 })
             .collect();
         assert_eq!(lengths, [2, 1, 0]);
-        assert_eq!(mailbox.depth(), 3);
+        assert_eq!(mailbox.depth(), 4);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub struct Options {
     pub tcp: Option<SocketAddr>,
     /// Threads that own sockets, 1 to 255.
     pub reactors: usize,
-    /// Mail waiting for one reactor, in entries.
+    /// Places for the mail of one reactor: a delivery takes one for each session that it goes to, all else one.
     pub mailbox: usize,
     /// Bytes waiting for one connection that it did not ask for.
     pub outbox: usize,

@@ -11,6 +11,7 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,6 +46,10 @@ const GUESTS_NS: u64 = 1_000_000;
 /// Notices queued, and connections to write to, in one turn; a write costs about ten times a notice.
 const NOTICES: usize = 4096;
 const WRITES: usize = 512;
+/// Members that broadcasts get on by in one turn, and what is sent to them: less, so that nobody waits long for however many
+/// they are for.
+const WALK: usize = 64;
+const WALK_NOTICES: usize = 1024;
 
 pub(crate) struct Reactor {
     index: u8,
@@ -151,6 +156,9 @@ impl Reactor {
             self.look_at_deadlines();
             self.flush();
             self.lend(); // for what came up since: guests, and connections that ended
+            if self.groups.is_busy() || !self.inbox.is_empty() {
+                thread::yield_now(); // it does not sleep now, and where processors are few, the stages' threads wait for it
+            }
         }
         self.stop();
         self.lend();
@@ -345,27 +353,29 @@ impl Reactor {
         while notices < NOTICES && self.cx.dirty.len() < writes {
             let Some(mail) = self.inbox.pop_front() else { break };
             match mail {
-                Mail::Deliver { to, frame, class, later_for, position, since_ns } => {
-                    let at = self.delivered;
-                    let room = (NOTICES - notices).min(writes - self.cx.dirty.len());
-                    let slice = &to[at.min(to.len())..(at + room).min(to.len())];
+                Mail::Deliver { to, frame, class, later_for, position, since_ns, going } => {
+                    let before = self.delivered;
                     let delivery = Held { frame, class, since_ns, position };
-                    for recipient in slice {
+                    // Who has something already is written to once for all of it.
+                    while let Some(recipient) = to.get(self.delivered)
+                        && notices < NOTICES
+                        && self.cx.dirty.len() < writes
+                    {
                         self.deliver(recipient, &delivery, later_for);
+                        self.delivered += 1;
+                        notices += 1;
                     }
-                    notices += slice.len();
-                    self.delivered = at + slice.len();
+                    done += (self.delivered - before).max(usize::from(to.is_empty()));
                     if self.delivered < to.len() {
                         let frame = delivery.frame;
-                        self.inbox.push_front(Mail::Deliver { to, frame, class, later_for, position, since_ns });
+                        self.inbox.push_front(Mail::Deliver { to, frame, class, later_for, position, since_ns, going });
                         break;
                     }
                     self.delivered = 0;
-                    done += 1;
                 }
-                Mail::Broadcast { group, frame, class, except, later_for, since_ns } => {
+                Mail::Broadcast { group, frame, class, except, later_for, since_ns, going } => {
                     // One that is under way keeps its place in the mailbox until it is done.
-                    let broadcast = Broadcast { frame, class, except, later_for, since_ns };
+                    let broadcast = Broadcast { frame, class, except, later_for, since_ns, going };
                     done += usize::from(!self.groups.broadcast(group, broadcast));
                 }
                 other => {
@@ -462,11 +472,9 @@ impl Reactor {
         if !self.groups.is_busy() {
             return;
         }
-        // However much mail there is, broadcasts get on.
-        let room = WRITES.saturating_sub(self.cx.dirty.len()).max(WRITES / 4);
         let (table, cx) = (&mut self.table, &mut self.cx);
         let later = cx.now_ns + AFTER_REPLY.as_nanos() as u64;
-        let done = self.groups.walk(room, NOTICES, |conn, peer, broadcast| {
+        let done = self.groups.walk(WALK, WALK_NOTICES, |conn, peer, broadcast| {
             let until_ns = if broadcast.later_for == Some(conn) { later } else { 0 };
             let Broadcast { frame, class, since_ns, .. } = broadcast;
             table.notify(conn, peer, &Notice { frame, class: *class, since_ns: *since_ns, until_ns }, cx);

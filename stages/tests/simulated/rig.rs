@@ -349,6 +349,7 @@ impl Rig {
             let got = self.reactors(3);
             if !moved && !got {
                 assert!(self.pipeline.quiet(), "seed {}: stuck: {:?}", self.seed, self.pipeline.depths());
+                assert!(self.world.crowds.are_quiet(), "seed {}: a message never arrived", self.seed);
                 for (conn, own) in self.conns.iter().filter(|(_, own)| own.open) {
                     assert!(own.waiting.is_empty(), "seed {}: {conn} waits for {:?}", self.seed, own.waiting);
                     let shut = own.gates.values().filter(|gate| matches!(gate, Gate::Shut(..))).count();
@@ -579,6 +580,7 @@ fn start(
             (u128::from(n) << 64 | u128::from(n.wrapping_mul(0xBF58_476D_1CE4_E5B9))).to_be_bytes()
         }),
         views: 64 * (1 + sim.random(8) as usize),
+        crowd: 512,
         sessions_per_client: 100,
         sessions_per_connection: wanted.sessions_per_connection.unwrap_or(100),
         sample: 0.0,

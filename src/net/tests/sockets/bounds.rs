@@ -61,7 +61,7 @@ fn a_burst_to_the_many_clients_of_one_connection_is_no_slowness() {
     let to: Vec<_> = names.iter().map(|name| (conn, &**name)).collect();
     server.deliver(&to, "message", Class::Normal, None);
     let (frame, class) = ("room".into(), Class::RoomLow);
-    server.mail(Mail::Broadcast { group: 0, frame, class, except: None, later_for: None, since_ns: 0 });
+    server.mail(Mail::Broadcast { group: 0, frame, class, except: None, later_for: None, since_ns: 0, going: None });
     for n in 0..1_000 {
         assert_eq!(client.receive(), with_peer(b"message", &name(n)));
     }
@@ -76,7 +76,7 @@ fn a_burst_to_the_many_clients_of_one_connection_is_no_slowness() {
     }
     for group in 0..2 {
         let (frame, class) = ("again".into(), Class::RoomLow);
-        server.mail(Mail::Broadcast { group, frame, class, except: None, later_for: None, since_ns: 0 });
+        server.mail(Mail::Broadcast { group, frame, class, except: None, later_for: None, since_ns: 0, going: None });
         assert_eq!(client.receive(), with_peer(b"again", &name(999)));
     }
     // But one.
@@ -85,7 +85,15 @@ fn a_burst_to_the_many_clients_of_one_connection_is_no_slowness() {
     server.mail(Mail::LeaveAll { conn, peer: name(0), but: Some(1) });
     for group in 0..2 {
         let (frame, class) = ("last".into(), Class::RoomLow);
-        server.mail(Mail::Broadcast { group, frame, class, except: Some(name(999)), later_for: None, since_ns: 0 });
+        server.mail(Mail::Broadcast {
+            group,
+            frame,
+            class,
+            except: Some(name(999)),
+            later_for: None,
+            since_ns: 0,
+            going: None,
+        });
     }
     assert_eq!(client.receive(), with_peer(b"last", &name(0)));
     server.deliver(&[(conn, "end")], "end", Class::Normal, None);

@@ -1,6 +1,8 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tidegate_domain::ids::{ClientId, ConnId};
 use tidegate_net::{Class, Mail, Options, Recipient};
 
 use crate::support::*;
@@ -18,6 +20,7 @@ fn a_delivery_reaches_each_recipient_with_its_own_name() {
         later_for: None,
         position: None,
         since_ns: 1,
+        going: None,
     });
     for (n, (client, _)) in clients.iter_mut().enumerate() {
         assert_eq!(client.receive(), with_peer(&frame, &name(n)));
@@ -26,6 +29,38 @@ fn a_delivery_reaches_each_recipient_with_its_own_name() {
         let stats = server.net.stats();
         stats.mailbox_depth == 0 && stats.delivery_ns.iter().map(|(_, n)| n).sum::<u64>() == 30
     });
+}
+
+#[test]
+fn what_goes_with_a_notice_is_let_go_when_the_last_reactor_is_done_with_it() {
+    const GROUP: u64 = 5;
+    let server = serve(Options { reactors: 3, mailbox: 64, ..Options::default() });
+    let mut clients: Vec<_> = (0..30).map(|_| server.tcp_client()).collect();
+    clients.iter().for_each(|(_, conn)| server.mail(Mail::Join { group: GROUP, conn: *conn, peer: name(0) }));
+    // Some of those whom it is for are not there any more.
+    let gone = clients.split_off(20);
+    let everybody: Vec<_> = clients.iter().chain(&gone).map(|(_, conn)| (*conn, name(0))).collect();
+    drop(gone);
+    let going = Arc::new(());
+    let deliver = |to: &[(ConnId, ClientId)], n: usize| {
+        let to = to.iter().map(|(conn, peer)| Recipient { conn: *conn, peer: peer.clone() }).collect();
+        let (frame, class, going) = (format!("message {n}").into(), Class::Normal, Some(going.clone() as _));
+        server.mail(Mail::Deliver { to, frame, class, later_for: None, position: None, since_ns: 0, going });
+    };
+    let broadcast = |group| {
+        let (frame, class, going) = ("to all".into(), Class::RoomNormal, Some(going.clone() as _));
+        server.mail(Mail::Broadcast { group, frame, class, except: None, later_for: None, since_ns: 0, going });
+    };
+    deliver(&[], 0);
+    (1..=10).for_each(|n| deliver(&everybody, n));
+    broadcast(GROUP);
+    broadcast(GROUP + 1);
+    for (client, _) in &mut clients {
+        (1..=10).for_each(|n| assert_eq!(client.receive(), with_peer(format!("message {n}").as_bytes(), &name(0))));
+        assert_eq!(client.receive(), with_peer(b"to all", &name(0)));
+    }
+    eventually("all is let go", || Arc::strong_count(&going) == 1);
+    eventually("no place is taken", || server.net.stats().mailbox_depth == 0);
 }
 
 #[test]
@@ -53,7 +88,15 @@ fn a_new_session_hears_what_it_missed_before_what_comes() {
     let deliver = |place: i64| {
         let (to, frame) = (vec![Recipient { conn, peer: name(1) }], format!("message {place}").into());
         let position = Some((7, place));
-        server.mail(Mail::Deliver { to, frame, class: Class::Normal, later_for: None, position, since_ns: 0 });
+        server.mail(Mail::Deliver {
+            to,
+            frame,
+            class: Class::Normal,
+            later_for: None,
+            position,
+            since_ns: 0,
+            going: None,
+        });
     };
     (1..=4).for_each(deliver);
     let delay = Duration::from_millis(60);
@@ -80,7 +123,15 @@ fn broadcasts_reach_every_member_in_order() {
     }
     let broadcast = |text: String, except, later_for| {
         let frame = text.into();
-        server.mail(Mail::Broadcast { group: 5, frame, class: Class::RoomNormal, except, later_for, since_ns: 0 });
+        server.mail(Mail::Broadcast {
+            group: 5,
+            frame,
+            class: Class::RoomNormal,
+            except,
+            later_for,
+            since_ns: 0,
+            going: None,
+        });
     };
     for n in 0..200 {
         broadcast(format!("message {n}"), None, None);

@@ -166,7 +166,7 @@ impl Server {
     pub fn deliver(&self, to: &[(ConnId, &str)], frame: impl Into<Bytes>, class: Class, later_for: Option<ConnId>) {
         let to = to.iter().map(|(conn, peer)| Recipient { conn: *conn, peer: (*peer).into() }).collect();
         let frame = frame.into();
-        self.mail(Mail::Deliver { to, frame, class, later_for, position: None, since_ns: 0 });
+        self.mail(Mail::Deliver { to, frame, class, later_for, position: None, since_ns: 0, going: None });
     }
 
     /// A TCP client and its connection's id; it has said `hello` and heard it.
