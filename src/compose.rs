@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tidegate_config::Config;
 use tidegate_domain::directory::LocalDirectory;
@@ -27,6 +27,7 @@ use crate::bottleneck::Bottleneck;
 use crate::bridge::{Entrance, HttpWay, Reactors};
 use crate::certificate::{self, Certificate};
 use crate::cli::RunArgs;
+use crate::clock::now;
 use crate::hdr::Logs;
 use crate::live::Live;
 use crate::monitor::Monitor;
@@ -229,7 +230,7 @@ fn assemble(
         Bottleneck::new(pipeline.clone(), store.clone(), hooks.clone(), notifier.clone(), config.net.reactors);
     let bottleneck = Arc::new(bottleneck);
     let kept = (store.clone(), store_folder(data));
-    let live = Arc::new(Live::new(world.clone(), pipeline.clone(), kept, bottleneck.clone(), logs));
+    let live = Arc::new(Live::new(world.clone(), pipeline.clone(), kept, bottleneck, logs));
     let http = Arc::new(HttpWay::default());
     let Bound { options, listeners, admin } = bound;
     let clock = pipeline.clone();
@@ -267,7 +268,6 @@ fn assemble(
         live.look(|| {
             let stats = stats();
             told.tick(stats.delivery_ns.clone());
-            bottleneck.tick(&stats);
             stats
         })
     };
@@ -356,10 +356,6 @@ fn certificate(config: &Config, args: &RunArgs, development: bool) -> Result<Opt
 /// Everybody knows the development app's keys; with them the server is for trying things out.
 fn is_development(config: &Config) -> bool {
     config.apps.iter().any(|app| &*app.key == tidegate_config::DEVELOPMENT_KEY)
-}
-
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 fn random() -> [u8; 16] {

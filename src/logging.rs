@@ -1,11 +1,12 @@
 //! Log lines: for people, or one JSON object each for machines.
 
 use std::io::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
 use serde_json::json;
 use tidegate_domain::time::iso;
+
+use crate::clock;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -30,9 +31,8 @@ pub fn start(level: &str, format: LogFormat) -> Result<(), String> {
     match format {
         LogFormat::Text => builder.format_timestamp_millis(),
         LogFormat::Json => builder.format(|out, record| {
-            let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
             let line = json!({
-                "at": iso(at),
+                "at": iso(clock::now()),
                 "level": record.level().as_str().to_lowercase(),
                 "target": record.target(),
                 "message": record.args().to_string(),

@@ -5,6 +5,7 @@ mod bottleneck;
 mod bridge;
 mod certificate;
 mod cli;
+mod clock;
 mod compose;
 mod config_file;
 mod dashboard;

@@ -13,7 +13,7 @@ mod words;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tidegate_engine::Pipeline;
+use tidegate_engine::{Glance, Pipeline};
 use tidegate_http::{Verdict, WebhookHooks, WebhookNotifier};
 use tidegate_net::Stats;
 use tidegate_stages::event::Event;
@@ -58,13 +58,13 @@ impl Bottleneck {
         self.state().verdict.clone()
     }
 
-    /// Looks and judges; to be called once a second.
-    pub fn tick(&self, net: &Stats) {
+    /// Looks and judges; to be called once a second. `stages`: the pipeline's at a glance, just now.
+    pub fn tick(&self, net: &Stats, stages: Vec<Glance>) {
         let mut state = self.state();
         let before = state.samples.last().and_then(|sample| sample.processors.as_ref());
         let sample = Sample {
             at: Instant::now(),
-            stages: self.pipeline.glance(),
+            stages,
             pools: self.pipeline.pools(),
             processors: machine::look(before),
             synced: self.store.synced(),

@@ -9,9 +9,9 @@ mod spread;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use tidegate_engine::{Pipeline, SecondReport, StageReport};
+use tidegate_engine::{Glance, Pipeline, SecondReport, StageSettings};
 use tidegate_http::{Blocked, Delivery, JourneyReport, JourneysOf, Second, StageSecond, StoreSecond, Verdict};
 use tidegate_net::Stats;
 use tidegate_stages::event::Event;
@@ -87,14 +87,17 @@ impl Live {
         if ended == 0 {
             return SOON;
         }
-        let (stats, reports) = (stats(), self.pipeline.stages());
+        // Not the figures of `GET /stages`, whose percentiles of ten seconds would be thrown away.
+        let (stats, settings, glances) = (stats(), self.pipeline.topology().stages, self.pipeline.glance());
+        self.bottleneck.tick(&stats, glances.clone());
         for nth in 1..=ended {
             let row: Vec<SecondReport> = columns.iter_mut().filter_map(Iterator::next).collect();
             let Some(first) = row.first() else { break };
             let elapsed = first.until.saturating_sub(first.since).max(1) as f64 / 1e9;
             before.until = first.until;
-            reports.iter().zip(&row).for_each(|(report, second)| note(&mut before.logs, &report.name, second));
-            let stages = reports.iter().zip(&row).map(|(report, second)| stage(report, second)).collect();
+            glances.iter().zip(&row).for_each(|(glance, second)| note(&mut before.logs, &glance.name, second));
+            let each = settings.iter().zip(&glances).zip(&row);
+            let stages = each.map(|((settings, glance), second)| stage(settings, glance, second)).collect();
             // What is not of the stages is known as it is now: where two seconds are due at once, the last one has it.
             let second = self.second(&mut before, stages, (nth == ended).then_some(&stats), elapsed);
             let mut kept = lock(&self.kept);
@@ -122,7 +125,7 @@ impl Live {
         let process = Process::now();
         let second = Second {
             n: before.made,
-            at_ms: now_ms(),
+            at_ms: self.world.now(),
             stages,
             delivery: Delivery {
                 rate: delivered.iter().map(|(_, n)| n).sum::<u64>() as f64 / elapsed,
@@ -163,7 +166,7 @@ impl Live {
     }
 
     pub fn journeys(&self, of: &JourneysOf) -> Vec<JourneyReport> {
-        journeys::find(&self.world, self.pipeline.now(), now_ms(), of)
+        journeys::find(&self.world, self.pipeline.now(), self.world.now(), of)
     }
 }
 
@@ -174,29 +177,29 @@ fn note(logs: &mut Logs, stage: &str, second: &SecondReport) {
     logs.add(&format!("{stage}.service"), &spread.service);
 }
 
-fn stage(report: &StageReport, second: &SecondReport) -> StageSecond {
+fn stage(settings: &StageSettings, glance: &Glance, second: &SecondReport) -> StageSecond {
     let ns = second.until.saturating_sub(second.since).max(1) as f64;
     let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
     let spread = second.spread.as_ref();
     StageSecond {
-        name: report.name.to_string(),
-        pool: report.pool.to_string(),
-        workers: report.workers,
-        batch: report.batch,
-        bound: report.bound,
-        policy: policy(report.policy),
-        delay_target_ms: ms(report.delay_target),
-        delay_interval_ms: ms(report.delay_interval),
-        key_share: report.key_share,
-        window: report.window,
-        depth: report.depth,
-        held: report.held,
+        name: glance.name.to_string(),
+        pool: glance.pool.to_string(),
+        workers: settings.workers,
+        batch: settings.batch,
+        bound: settings.bound,
+        policy: policy(settings.policy),
+        delay_target_ms: ms(settings.delay_target),
+        delay_interval_ms: ms(settings.delay_interval),
+        key_share: settings.key_share,
+        window: settings.window,
+        depth: glance.depth,
+        held: glance.held,
         rate: second.events as f64 * 1e9 / ns,
-        refused: report.refused,
-        utilisation: (second.busy_ns as f64 / (ns * report.workers as f64)).clamp(0.0, 1.0),
+        refused: glance.refused,
+        utilisation: (second.busy_ns as f64 / (ns * settings.workers as f64)).clamp(0.0, 1.0),
         blocked: Blocked {
             share: (second.blocked_ns as f64 / ns).clamp(0.0, 1.0),
-            by: report.blocked.by.clone().filter(|_| second.blocked_ns > 0),
+            by: glance.blocked_by.clone().filter(|_| second.blocked_ns > 0),
         },
         wait: spread.and_then(|spread| spread::of(&spread.wait)),
         service: spread.and_then(|spread| spread::of(&spread.service)),
@@ -205,8 +208,4 @@ fn stage(report: &StageReport, second: &SecondReport) -> StageSecond {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

@@ -84,7 +84,7 @@ impl Tuner {
         let changes = settings(&state.with(&before), &state.with(&after));
         let mut change = Change {
             id: 0,
-            at_ms: now_ms(),
+            at_ms: crate::clock::now(),
             by: how.by,
             changes,
             undoes,
@@ -179,8 +179,4 @@ fn unknown(_: Problem) -> Refused {
 fn impossible(problems: Vec<Problem>) -> Refused {
     let said: Vec<String> = problems.iter().map(|p| format!("{}; {}", p.reason, p.help)).collect();
     Refused::Impossible(said.join(". "))
-}
-
-fn now_ms() -> i64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

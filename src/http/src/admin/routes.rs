@@ -66,6 +66,11 @@ async fn ask<T: Send + 'static>(
     })
 }
 
+/// What a query says; `usage` tells whoever asks wrongly how.
+fn asked_with<T>(query: Result<Query<T>, QueryRejection>, usage: &str) -> Result<T, Wrong> {
+    query.map(|Query(said)| said).map_err(|_| wrong(StatusCode::BAD_REQUEST, usage))
+}
+
 async fn readyz(State(admin): State<Asked>) -> Result<Response, Wrong> {
     let readiness = ask(admin, |admin| admin.readiness()).await?;
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -181,7 +186,7 @@ struct LiveQuery {
 /// An event for each second, for as long as the viewer stays.
 async fn live(State(admin): State<Asked>, query: Result<Query<LiveQuery>, QueryRejection>) -> Result<Response, Wrong> {
     const USAGE: &str = "Ask with ?after=N for the seconds after that number, or without for the newest.";
-    let Ok(Query(LiveQuery { after })) = query else { return Err(wrong(StatusCode::BAD_REQUEST, USAGE)) };
+    let LiveQuery { after } = asked_with(query, USAGE)?;
     let after = match after {
         Some(after) => after,
         None => newest(&admin).await?.map_or(0, |second| second.n - 1),
@@ -222,7 +227,7 @@ async fn history(
     query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Result<Response, Wrong> {
     const USAGE: &str = "Ask with ?seconds=N for the last N seconds, or without for all that are kept.";
-    let Ok(Query(HistoryQuery { seconds })) = query else { return Err(wrong(StatusCode::BAD_REQUEST, USAGE)) };
+    let HistoryQuery { seconds } = asked_with(query, USAGE)?;
     let text = ask(admin, move |admin| {
         let kept = admin.seconds(0);
         let last: Vec<&Second> = kept.iter().skip(kept.len().saturating_sub(seconds)).map(|second| &**second).collect();
@@ -258,8 +263,7 @@ async fn journeys(
 ) -> Result<Response, Wrong> {
     const USAGE: &str =
         "Ask with ?stage=NAME, and, as you like, from_ms, to_ms, wait_at_least_us and service_at_least_us.";
-    let Ok(Query(query)) = query else { return Err(wrong(StatusCode::BAD_REQUEST, USAGE)) };
-    let JourneysQuery { stage, from_ms, to_ms, wait_at_least_us, service_at_least_us } = query;
+    let JourneysQuery { stage, from_ms, to_ms, wait_at_least_us, service_at_least_us } = asked_with(query, USAGE)?;
     let known = stage.clone();
     if ask(admin.clone(), move |admin| admin.stage(&known)).await?.is_none() {
         return Err(unknown("stage", &stage));
@@ -280,7 +284,7 @@ async fn trace(
     query: Result<Query<TraceQuery>, QueryRejection>,
 ) -> Result<Response, Wrong> {
     const USAGE: &str = "Ask with ?client=ID (and &app=ID where two apps have such a client) or with ?message=ID.";
-    let Ok(Query(query)) = query else { return Err(wrong(StatusCode::BAD_REQUEST, USAGE)) };
+    let query = asked_with(query, USAGE)?;
     let of = match (query.client.clone(), query.message.clone()) {
         (Some(client), None) => TraceOf::Client { client, app: query.app },
         (None, Some(message)) => TraceOf::Message(message),
