@@ -59,8 +59,6 @@ pub struct Server {
     pub runtime: HttpRuntime,
     /// The certificate authority that clients must be told to trust, in development.
     pub authority: Option<std::path::PathBuf>,
-    /// Whether the store was found after an unclean end.
-    pub recovered: bool,
     pub development: bool,
 }
 
@@ -79,7 +77,10 @@ pub fn start(config: Config, text: String, args: &RunArgs) -> Result<Server, Str
     let runtime = HttpRuntime::start(HTTP_THREADS).map_err(|error| error.to_string())?;
     let clock: Clock = Arc::new(now);
     let store = open_store(&config, args, clock.clone())?;
-    let recovered = store.recovered();
+    // Before anybody can ask whether it is ready: whoever then reads the log finds this in it.
+    if store.recovered() {
+        log::warn!("the last run ended without closing the store; it was recovered");
+    }
     let bound = Bound { options, listeners, admin };
     let file = args.config.clone().map(|path| (path, text));
     match assemble(&config, file, bound, &runtime, (Arc::new(store), &args.data), clock) {
@@ -93,7 +94,6 @@ pub fn start(config: Config, text: String, args: &RunArgs) -> Result<Server, Str
             monitor,
             runtime,
             authority: certificate.and_then(|certificate| certificate.authority),
-            recovered,
             development,
         }),
         Err(error) => {

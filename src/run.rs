@@ -21,9 +21,6 @@ pub fn run(args: &RunArgs, format: LogFormat) -> Result<(), Stop> {
     // Before any thread, so that none misses the signals.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(Stop::because)?;
     let server = compose::start(config, text, args).map_err(Stop::because)?;
-    if server.recovered {
-        log::warn!("the last run ended without closing the store; it was recovered");
-    }
     match format {
         LogFormat::Text => eprint!("{}", greeting::text(&server, args, std::io::stderr().is_terminal())),
         // Whoever reads the lines as JSON must be able to read them all.

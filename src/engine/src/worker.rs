@@ -393,8 +393,8 @@ fn fail<E: Event>(core: &Core<E>, stage: &StageCore<E>, task: &mut Task<E>, fini
     let lost = task.stubs.len() - stubs;
     // Each has left the stage, whatever had become of it.
     task.taken.finished += lost;
-    stage.metrics.panicked();
     log::error!("stage {} panicked: {lost} event(s) are lost, their senders are told", stage.name);
+    stage.metrics.panicked();
     for stub in task.stubs.drain(stubs..) {
         core.supervisor.failed(stub, &stage.name);
     }

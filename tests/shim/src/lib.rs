@@ -47,8 +47,11 @@ static BEGIN: extern "C" fn() = begin;
 
 extern "C" fn begin() {
     let path = |name: &str| std::env::var_os(format!("TIDEGATE_SHIM_{name}")).map(PathBuf::from);
-    let (Some(root), Some(control)) = (path("ROOT"), path("CONTROL").and_then(|path| Control::map(&path))) else {
-        return;
+    let (Some(root), Some(control)) = (path("ROOT"), path("CONTROL")) else { return };
+    let Some(control) = Control::map(&control) else {
+        // Without it all faults would be missing, and whoever counts on them would not know.
+        eprintln!("the shim cannot use {}: not there, or shorter than its words", control.display());
+        std::process::abort();
     };
     let durable = path("DURABLE").map(Durable::new);
     let _ = SHIM.set(Shim { root, control, durable });
