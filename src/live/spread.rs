@@ -19,17 +19,17 @@ pub fn of(histogram: &Histogram<u32>) -> Option<Spread> {
     if histogram.is_empty() {
         return None;
     }
-    let mut counts: Vec<(u8, u64)> = Vec::new();
+    let mut counts: Vec<(u8, u32)> = Vec::new();
     for value in histogram.iter_recorded() {
-        let (at, n) = (bucket(value.value_iterated_to()), u64::from(value.count_at_value()));
+        let (at, n) = (bucket(value.value_iterated_to()), value.count_at_value());
         match counts.last_mut() {
-            Some((last, sum)) if *last == at => *sum += n,
+            Some((last, sum)) if *last == at => *sum = sum.saturating_add(n),
             _ => counts.push((at, n)),
         }
     }
     let ns = |share| histogram.value_at_quantile(share);
     let (p50_ns, p90_ns, p99_ns) = (ns(0.5), ns(0.9), ns(0.99));
-    Some(Spread { count: histogram.len(), p50_ns, p90_ns, p99_ns, max_ns: histogram.max(), counts })
+    Some(Spread { count: histogram.len(), p50_ns, p90_ns, p99_ns, max_ns: histogram.max(), counts: counts.into() })
 }
 
 /// What was added to counts by bucket, in the order of the buckets.
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(of(&histogram), None);
         (1..=1_000u64).for_each(|n| histogram.record(n * 10_000).unwrap());
         let spread = of(&histogram).unwrap();
-        assert_eq!((spread.count, spread.counts.iter().map(|(_, n)| n).sum::<u64>()), (1_000, 1_000));
+        assert_eq!((spread.count, spread.counts.iter().map(|(_, n)| u64::from(*n)).sum::<u64>()), (1_000, 1_000));
         assert!(spread.counts.is_sorted_by(|a, b| a.0 < b.0), "{:?}", spread.counts);
         assert!((4_900_000..5_100_000).contains(&spread.p50_ns), "{}", spread.p50_ns);
     }

@@ -212,6 +212,11 @@ impl Conn {
         self.is_guest() || self.behind || self.share.as_ref().is_some_and(|share| share.is_short())
     }
 
+    /// Its other side has ended, and the pipeline, which knows of it, does not know that yet.
+    pub(crate) fn leaves(&self) -> bool {
+        self.ended && self.opened
+    }
+
     pub(crate) fn is_http(&self) -> bool {
         matches!(self.speaks, Speaks::Http(_))
     }

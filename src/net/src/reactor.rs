@@ -5,7 +5,8 @@
 //! budget, what is left is the next turn's, which then does not wait.
 //!
 //! Who may wait: whoever wants in, is not logged in yet or no more, asks over HTTP, or sends more than its share. Whatever
-//! they do and however many they are, a turn gives them no more than the slice, and everybody else was served before.
+//! they do and however many they are, a turn gives them no more than the slice, or half of what the others took if that is
+//! more, and everybody else was served before.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -34,7 +35,7 @@ use crate::net::{Shared, phase};
 use crate::outbox::{Kind, Parts};
 use crate::stats::add;
 use crate::table::{Notice, Table};
-use crate::turnstile::Turnstile;
+use crate::turnstile::{Turn, Turnstile};
 use crate::wheel::Wheel;
 use crate::{AFTER_REPLY, SLOW_READER};
 
@@ -63,10 +64,9 @@ pub(crate) struct Reactor {
     groups: Groups,
     gates: Gates,
     wheel: Wheel<ConnId>,
-    /// Connections that wait until the others have had theirs, and those whose other side has ended. When thousands are
-    /// cut at once and come back, or make a flood, those that stay must not wait for all of them.
-    behind: VecDeque<ConnId>,
-    ended: VecDeque<ConnId>,
+    waiting: Waiting,
+    /// Whether an ended connection goes before a command that waits for its turn, where only one can.
+    ended_first: bool,
     /// Those that wait and whose time may be over.
     due: VecDeque<ConnId>,
     /// Mail that was taken over and not worked on yet.
@@ -75,6 +75,36 @@ pub(crate) struct Reactor {
     delivered: usize,
     start_ns: u64,
     cx: Context,
+}
+
+/// Connections that wait until the others have had theirs. When thousands are cut at once and come back, or make a flood,
+/// those that stay must not wait for all of them.
+#[derive(Default)]
+struct Waiting {
+    /// On which somebody is logged in.
+    members: VecDeque<ConnId>,
+    guests: VecDeque<ConnId>,
+    /// Whose other side has ended, which the pipeline must be told: they need a turn.
+    ended: VecDeque<ConnId>,
+}
+
+impl Waiting {
+    fn add(&mut self, conn: &mut Conn) {
+        if mem::replace(&mut conn.behind, true) {
+            return;
+        }
+        let queue = match conn.is_guest() {
+            _ if conn.leaves() => &mut self.ended,
+            true => &mut self.guests,
+            false => &mut self.members,
+        };
+        queue.push_back(conn.id);
+    }
+
+    /// Nobody waits, but for those who may need a turn.
+    fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.guests.is_empty()
+    }
 }
 
 impl Reactor {
@@ -102,8 +132,8 @@ impl Reactor {
             groups: Groups::new(),
             gates: Gates::default(),
             wheel: Wheel::new(0),
-            behind: VecDeque::new(),
-            ended: VecDeque::new(),
+            waiting: Waiting::default(),
+            ended_first: false,
             due: VecDeque::new(),
             inbox: VecDeque::new(),
             delivered: 0,
@@ -189,7 +219,7 @@ impl Reactor {
             return;
         }
         if conn.ended || conn.may_wait() {
-            return wait(conn, &mut self.behind);
+            return self.waiting.add(conn);
         }
         if writable {
             conn.touch(&mut self.cx);
@@ -206,7 +236,7 @@ impl Reactor {
     /// How long the next turn may wait: not at all while there is work.
     fn timeout(&mut self) -> Option<Duration> {
         let busy = !self.inbox.is_empty()
-            || !self.behind.is_empty()
+            || !self.waiting.is_empty()
             || !self.due.is_empty()
             || !self.cx.again.is_empty()
             || !self.cx.dirty.is_empty()
@@ -268,23 +298,30 @@ impl Reactor {
 
     /// Connections that can go on: credits came back, the HTTP side has something, or a turn was not enough.
     fn attend(&mut self) {
-        let again = mem::take(&mut self.cx.again);
+        for id in mem::take(&mut self.cx.again) {
+            if let Some(conn) = self.table.get(id) {
+                self.waiting.add(conn);
+            }
+        }
         let mut asked = Vec::new();
         self.cx.post.take_attention(&mut asked);
-        for (id, was_asked) in again.into_iter().map(|id| (id, false)).chain(asked.into_iter().map(|id| (id, true))) {
-            let Some(conn) = self.table.get(id) else { continue };
-            if was_asked && !conn.is_http() {
-                // Until now it was not read, which was not its silence.
-                conn.heard = self.cx.tick;
+        for id in asked {
+            if let Some(conn) = self.table.get(id) {
+                if !conn.is_http() {
+                    // Until now it was not read, which was not its silence.
+                    conn.heard = self.cx.tick;
+                }
+                self.waiting.add(conn);
             }
-            wait(conn, &mut self.behind);
         }
     }
 
-    /// A slice of time for them: in turns one that comes, one whose time may be over, one that leaves, a command whose turn
-    /// it is, and a connection that has something. Where the others take long, these get no less than half as much.
+    /// A slice of time for them, in which they take turns: one that comes, one whose time may be over, one that leaves, a
+    /// command whose turn it is, a member, a guest. Where the others take long, these get no less than half as much.
     fn serve_those_who_wait(&mut self, begun_ns: u64) {
-        if [&self.behind, &self.ended, &self.due].iter().all(|queue| queue.is_empty())
+        if self.waiting.is_empty()
+            && self.waiting.ended.is_empty()
+            && self.due.is_empty()
             && !self.cx.turnstile.is_awaited()
             && self.acceptors.iter().all(|acceptor| !acceptor.ready && acceptor.retry_at.is_none())
         {
@@ -298,21 +335,31 @@ impl Reactor {
                 any |= acceptor.accept(&self.poll, &mut self.table, &mut self.cx);
             }
             any |= self.look_at_due();
-            any |= self.part();
-            any |= self.take_turn();
-            any |= self.serve();
+            // Both need a place inside. Where there are few, as on a slow disk, neither may have them all.
+            self.ended_first = !self.ended_first;
+            any |= if self.ended_first { self.part() | self.take_turn() } else { self.take_turn() | self.part() };
+            let member = self.waiting.members.pop_front();
+            let guest = self.waiting.guests.pop_front();
+            for id in [member, guest].into_iter().flatten() {
+                self.serve(id, None);
+                any = true;
+            }
             self.cx.now_ns = (self.cx.shared.options.clock)();
             if !any || self.cx.now_ns >= end_ns {
                 break;
             }
         }
-        self.cx.turnstile.leaving(!self.ended.is_empty());
+        self.cx.turnstile.leaving(!self.waiting.ended.is_empty());
         self.set_timers();
         self.flush();
     }
 
     fn look_at_due(&mut self) -> bool {
         let Some(id) = self.due.pop_front() else { return false };
+        // What it has said may wait unread, which is not its silence.
+        if self.table.get(id).is_some_and(|conn| conn.behind && !conn.leaves()) {
+            self.serve(id, None);
+        }
         if let Some(conn) = self.table.get(id) {
             conn.check_deadline(&mut self.cx);
             self.settle(id);
@@ -320,19 +367,14 @@ impl Reactor {
         true
     }
 
-    /// Reads an ended connection to its end, if not too many are on their way through the pipeline.
+    /// Serves an ended connection, if not too many are on their way through the pipeline.
     fn part(&mut self) -> bool {
-        if self.ended.is_empty() {
+        if self.waiting.ended.is_empty() {
             return false;
         }
         let Some(turn) = self.cx.turnstile.leave() else { return false };
-        let Some(id) = self.ended.pop_front() else { return false };
-        let Some(conn) = self.table.get(id) else { return true };
-        conn.behind = false;
-        self.cx.parting = Some(turn);
-        read(conn, true, &mut self.cx);
-        self.settle(id);
-        self.cx.parting = None;
+        let Some(id) = self.waiting.ended.pop_front() else { return false };
+        self.serve(id, Some(turn));
         true
     }
 
@@ -349,26 +391,25 @@ impl Reactor {
                 conn.hand_over(Frame { received_ns: cx.now_ns, ..frame }, cx);
             }
         });
-        wait(conn, &mut self.behind);
+        self.waiting.add(conn);
         self.settle(id);
         true
     }
 
-    /// Reads from and writes to the connection that has waited longest.
-    fn serve(&mut self) -> bool {
-        let Some(id) = self.behind.pop_front() else { return false };
-        let Some(conn) = self.table.get(id) else { return true };
-        // Of HTTP the pipeline knows nothing, so that its end need not take turns.
-        if conn.ended && !conn.is_http() {
-            self.ended.push_back(id);
-            return true;
+    /// Reads from a connection that waited and writes to it: why it waited, and whether its socket takes more again, is not
+    /// remembered. `turn`: for the news of its end.
+    fn serve(&mut self, id: ConnId, turn: Option<Turn>) {
+        let Some(conn) = self.table.get(id) else { return };
+        if turn.is_none() && conn.leaves() {
+            // It ended while it waited.
+            return self.waiting.ended.push_back(id);
         }
         conn.behind = false;
+        self.cx.parting = turn;
         read(conn, true, &mut self.cx);
-        // Its socket takes more again, or the HTTP side has something.
         conn.dirty = true;
         self.settle(id);
-        true
+        self.cx.parting = None;
     }
 
     /// Writes to a connection, if that was not done yet, and drops it if it is dead.
@@ -585,13 +626,6 @@ impl Reactor {
             conn.dead = true;
             self.bury(id);
         }
-    }
-}
-
-/// Puts it at the end of those who wait.
-fn wait(conn: &mut Conn, behind: &mut VecDeque<ConnId>) {
-    if !mem::replace(&mut conn.behind, true) {
-        behind.push_back(conn.id);
     }
 }
 

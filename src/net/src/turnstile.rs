@@ -1,13 +1,14 @@
 //! A reactor's turnstile: log-ins, what guests say, and ends of connections pass through the pipeline a few at a time.
 //!
-//! Thousands of them may come in one moment, when a fleet is cut and comes back or somebody makes a flood, and everybody
-//! else's messages would stand behind them all. A command that is to take turns, and that finds no place, waits here. Its connection is
-//! not read meanwhile: TCP pushes back, what follows keeps its order, and nobody holds more than he may keep anyway. The
-//! first who came is the next to go, at the latest after a time that clients certainly wait: then the door decides as
-//! about any other command. An ended connection that finds no place is just not read to its end yet.
+//! Thousands of them may come in one moment, when a fleet is cut and comes back or somebody makes a flood, and
+//! everybody else's messages would stand behind them all. A command that is to take turns, and that finds no place,
+//! waits here. Its connection is not read meanwhile: TCP pushes back, what follows keeps its order, and nobody holds
+//! more than he may keep anyway. The first who came is the next to go, at the latest after a time that clients
+//! certainly wait: then the door decides as about any other command. An ended connection that finds no place is just
+//! not read to its end yet.
 //!
-//! `count` is of turns that were given and not dropped. Whoever drops one and sees `awaited` wakes the reactor, which sets
-//! `awaited` before it looks at `count` and sleeps.
+//! `count` is of turns that were given and not dropped. Whoever drops one and sees `awaited` wakes the reactor, which
+//! sets `awaited` before it looks at `count` and sleeps.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -76,7 +76,7 @@ pub struct Spread {
     pub max_ns: u64,
     /// Buckets that are not empty, and their counts. Four buckets to a doubling, the first one up to 1.28 us: bucket `b`
     /// ends at `((5 + b % 4) << (b / 4 + 8)) - 1`.
-    pub counts: Vec<(u8, u64)>,
+    pub counts: Box<[(u8, u32)]>,
 }
 
 /// From the read of a message to the write of each delivery.
