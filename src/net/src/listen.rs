@@ -10,7 +10,7 @@ use mio::net::TcpListener;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that the kernel keeps for a reactor that is busy.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: u16 = 4096;
 
 /// Binds `addr` once for each reactor. `what` names it in the error.
 pub(crate) fn bind(addr: SocketAddr, reactors: usize, what: &str) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
@@ -46,6 +46,6 @@ fn bind_one(addr: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(BACKLOG.into())?;
     Ok(TcpListener::from_std(socket.into()))
 }
