@@ -27,10 +27,25 @@ pub fn from_files(cert: &Path, key: &Path) -> Result<Certificate, WrongFile> {
     Ok(Certificate { config: server_config(cert, key)?, authority: None })
 }
 
+/// Where in a data folder the development certificate is.
+pub struct Files {
+    folder: PathBuf,
+    authority: PathBuf,
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Files {
+    pub fn in_data(data: &Path) -> Files {
+        let folder = data.join("tls");
+        let [authority, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map(|name| folder.join(name));
+        Files { folder, authority, cert, key }
+    }
+}
+
 /// The development certificate in `data/tls`, made where there is none.
 pub fn for_development(data: &Path) -> Result<Certificate, String> {
-    let folder = data.join("tls");
-    let (authority, cert, key) = (folder.join("ca.pem"), folder.join("cert.pem"), folder.join("key.pem"));
+    let Files { folder, authority, cert, key } = Files::in_data(data);
     if !(authority.exists() && cert.exists() && key.exists()) {
         make(&folder, &authority, &cert, &key)
             .map_err(|error| format!("cannot make a development certificate in {}: {error}", folder.display()))?;
@@ -40,12 +55,18 @@ pub fn for_development(data: &Path) -> Result<Certificate, String> {
     Ok(Certificate { config, authority: Some(authority) })
 }
 
-fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, WrongFile> {
+/// The certificates of a PEM file; at least one.
+pub fn chain(cert: &Path) -> Result<Vec<CertificateDer<'static>>, WrongFile> {
     let chain = CertificateDer::pem_file_iter(cert).and_then(|certs| certs.collect::<Result<Vec<_>, _>>());
     let chain = chain.map_err(|error| unreadable("cert", error, "there is no certificate in it (PEM is needed)"))?;
     if chain.is_empty() {
         return Err(wrong("cert", "there is no certificate in it (PEM is needed)"));
     }
+    Ok(chain)
+}
+
+fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, WrongFile> {
+    let chain = chain(cert)?;
     let private = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| unreadable("key", error, "there is no private key in it (PEM is needed)"))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());

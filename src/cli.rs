@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_config::{Config, Format};
 
+use crate::doctor::{self, DoctorArgs};
 use crate::hdr::plot::{self, HdrCommand};
 use crate::logging::LogFormat;
 use crate::remote::top::{self, TopArgs};
@@ -59,6 +60,7 @@ enum Command {
         #[arg(long, default_value = "text")]
         format: GraphFormat,
     },
+    Doctor(DoctorArgs),
     Top(TopArgs),
     Tune(TuneArgs),
     #[command(subcommand)]
@@ -115,6 +117,7 @@ pub fn main() -> u8 {
             Some(data) => file.map_or(Ok(()), |file| check(Some(file))).and_then(|()| check_data(&data)),
         },
         Command::Graph { file, format } => graph(file, format),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Hdr(command) => plot::run(&command),
@@ -142,6 +145,11 @@ pub struct Stop {
 impl Stop {
     pub fn because(message: impl std::fmt::Display) -> Self {
         Stop { message: format!("tidegate: {message}"), code: 1 }
+    }
+
+    /// Failed, and all was said already.
+    pub fn said() -> Self {
+        Stop { message: String::new(), code: 1 }
     }
 
     /// The words without the program's name.
@@ -174,7 +182,7 @@ pub fn load(file: Option<&PathBuf>) -> Result<(Config, String), Stop> {
         }
         Err(diagnostics) => {
             eprint!("{}", tidegate_config::render_all(&diagnostics, colours));
-            Err(Stop { message: String::new(), code: 1 })
+            Err(Stop::said())
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::bridge::{Entrance, HttpWay, Reactors};
 use crate::certificate::{self, Certificate};
 use crate::cli::RunArgs;
 use crate::clock::now;
+use crate::doctor::probe;
 use crate::hdr::Logs;
 use crate::live::Live;
 use crate::monitor::Monitor;
@@ -39,7 +40,7 @@ const HTTP_THREADS: usize = 2;
 /// What a sleeping device is told where neither message nor hook say it.
 const DEFAULT_PUSH: &str = r#"{"alert":"You have a new message"}"#;
 /// Bytes of stored blocks kept in memory.
-const BLOCK_CACHE: usize = 64 << 20;
+pub const BLOCK_CACHE: usize = 64 << 20;
 
 /// What one conversation of many may have of a mailbox: an eighth.
 const CROWD_SHARE: usize = 8;
@@ -327,10 +328,11 @@ const OURS: [&str; 3] = ["store", "tls", HDR];
 /// Where in it HdrHistogram logs are.
 const HDR: &str = "hdr";
 
-/// A folder that holds somebody else's files is left as it is.
-fn refuse_others_folder(data: &Path) -> Result<(), String> {
+/// A folder that holds somebody else's files is left as it is. What a killed `tidegate doctor` has left says nothing.
+pub fn refuse_others_folder(data: &Path) -> Result<(), String> {
     let Ok(entries) = std::fs::read_dir(data) else { return Ok(()) };
-    let names: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.file_name()).collect();
+    let names = entries.filter_map(Result::ok).map(|entry| entry.file_name());
+    let names: Vec<_> = names.filter(|name| *name != *probe::FILE).collect();
     let is_ours = |name: &std::ffi::OsString| OURS.iter().any(|ours| *name == **ours);
     match names.iter().find(|name| !is_ours(name)) {
         Some(other) if !names.iter().any(is_ours) => Err(format!(
@@ -354,7 +356,7 @@ fn certificate(config: &Config, args: &RunArgs, development: bool) -> Result<Opt
 }
 
 /// Everybody knows the development app's keys; with them the server is for trying things out.
-fn is_development(config: &Config) -> bool {
+pub fn is_development(config: &Config) -> bool {
     config.apps.iter().any(|app| &*app.key == tidegate_config::DEVELOPMENT_KEY)
 }
 

@@ -9,6 +9,7 @@ mod clock;
 mod compose;
 mod config_file;
 mod dashboard;
+mod doctor;
 mod greeting;
 mod hdr;
 mod live;

@@ -64,7 +64,7 @@ fn listen(http: &str) -> String {
 fn help_and_version_are_answers() {
     let help = run(&["--help"]);
     assert_eq!((code(&help), err(&help).as_str()), (0, ""));
-    for command in ["run", "check", "graph", "app", "bench"] {
+    for command in ["run", "check", "doctor", "graph", "app", "bench"] {
         assert!(out(&help).contains(command), "{}", out(&help));
         assert_eq!(code(&run(&[command, "--help"])), 0);
     }

@@ -40,6 +40,11 @@ impl Remote {
         Remote { agent: config.into(), base, by: format!("{user}, tidegate {command},") }
     }
 
+    /// Where it is.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     pub fn get(&self, path: &str) -> Result<Value, Stop> {
         self.answer(path, self.agent.get(self.url(path)).call())
     }

@@ -134,6 +134,7 @@ pub(crate) fn has_development_keys(app: &App) -> bool {
     [&app.key, &app.master_key].into_iter().any(|key| [DEVELOPMENT_KEY, DEVELOPMENT_MASTER_KEY].contains(&&**key))
 }
 
-pub(crate) fn beyond_loopback(ip: IpAddr) -> bool {
+/// Whether others than this machine's own programs reach an address.
+pub fn beyond_loopback(ip: IpAddr) -> bool {
     !ip.to_canonical().is_loopback()
 }

@@ -37,7 +37,7 @@ mod written;
 
 pub use apps::{DEVELOPMENT_KEY, DEVELOPMENT_MASTER_KEY, new_app};
 pub use catalogue::{ModuleCatalogue, ModuleEntry};
-pub use config::{Config, Hdr, Journeys, Listen, Memory, Net, Store, Tls, development_keys_exposed};
+pub use config::{Config, Hdr, Journeys, Listen, Memory, Net, Store, Tls, beyond_loopback, development_keys_exposed};
 pub use diagnostic::{Diagnostic, Severity, Span, render_all};
 pub use difference::{Difference, differences};
 pub use file::{NotReplaced, Replaced, replace};

@@ -36,6 +36,7 @@ mod wheel;
 pub use credit::Credit;
 pub use door::{Closed, ConnMeta, Door, Frame, NotTaken, Refusal, Transport};
 pub use http_handoff::{HttpDoor, HttpGone, HttpSender, HttpStream};
+pub use listen::BACKLOG;
 pub use mail::{Class, GoAway, Going, Mail, Recipient};
 pub use mailbox::Mailbox;
 pub use net::{Listeners, LocalAddrs, Net, start};

@@ -10,7 +10,7 @@ use mio::net::TcpListener;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that the kernel keeps for a reactor that is busy.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: u16 = 4096;
 /// Bytes that the kernel takes for a connection before they can be sent. It would take megabytes from those who do not read,
 /// and a flood of them would leave everybody else without memory for TCP. More than a write makes ready in one go.
 #[cfg(target_os = "linux")]
@@ -53,6 +53,6 @@ fn bind_one(addr: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     socket.set_tcp_notsent_lowat(NOT_SENT)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(BACKLOG.into())?;
     Ok(TcpListener::from_std(socket.into()))
 }
