@@ -162,7 +162,7 @@ impl Watcher {
             let labels = [("stage", &*stage.name)];
             events = events.number(&labels, stage.totals.events as f64);
             panics = panics.number(&labels, stage.totals.panics as f64);
-            let bounds = engine::WAIT_BUCKETS_NS.iter().map(|ns| *ns as f64 / 1e9).chain([f64::MAX]);
+            let bounds = engine::TIME_BUCKETS_NS.iter().map(|ns| *ns as f64 / 1e9).chain([f64::MAX]);
             waits.samples.push(Sample {
                 labels: vec![("stage", stage.name.to_string())],
                 value: Figure::Distribution {
