@@ -4,7 +4,8 @@
 //! Owns how L is measured: from who came and who left, when, and not from what the histograms say that it took. Every
 //! event inside at a time has come before and not left, so the time that all have spent inside up to now is
 //! `(came - left) · now - Σ came_at + Σ left_at`: two sums on each side, added to under locks that are held anyway. λ·W is
-//! what the histograms of wait, service and time held say, all events of the second together (`metrics.rs`).
+//! what the histograms of wait, service and time held say, all events of the second together (`metrics.rs`). The two share
+//! the clock and an event's own time of arrival, and nothing else.
 
 /// Events that passed a point, and the sum of the times at which they did. Sums wrap; only differences mean something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl Law {
     }
 
     /// How far the two are apart, as a share of the larger one: 0 is full agreement, near 1 none. Of less than a tenth
-    /// of an event it is a share of that tenth. A few hundredths under steady load; honestly more where events stay for
+    /// of an event it is a share of that tenth. A hundredth or less under steady load; honestly more where events stay for
     /// about as long as the time looked at, for these are inside before they are told.
     pub fn error(&self) -> f64 {
         (self.inside - self.told).abs() / self.inside.max(self.told).max(FLOOR)
