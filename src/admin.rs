@@ -8,16 +8,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate_domain::ids::MessageId;
 use tidegate_engine::{self as engine, Pipeline};
+use tidegate_http::metrics::Family;
 use tidegate_http::{
-    Admin, Blocked, Change, Family, Graph, How, JourneyReport, Journeys, JourneysOf, Kind, Node, Percentiles, Policy,
-    PoolReport, Readiness, Refused, Sample, Saved, Second, StageReport, TraceOf, TraceStep, Value as Figure, Verdict,
-    WebhookHooks, WebhookNotifier, Wish,
+    Admin, Blocked, Change, Graph, How, JourneyReport, Journeys, JourneysOf, Law, Node, Percentiles, Policy,
+    PoolReport, Readiness, Refused, Saved, Second, StageReport, TraceOf, TraceStep, Verdict, WebhookHooks,
+    WebhookNotifier, Wish,
 };
-use tidegate_net::{Net, Stats};
+use tidegate_net::Net;
 use tidegate_stages::event::Event;
 use tidegate_stages::shared::World;
 use tidegate_store::Store;
 
+use crate::figures;
 use crate::live::Live;
 use crate::tuning::Tuner;
 
@@ -131,18 +133,17 @@ impl Admin for Watcher {
     }
 
     fn families(&self) -> Vec<Family> {
-        let mut families = vec![
-            Family::new("sessions", "Sessions that are open", Kind::Gauge)
-                .number(&[], self.world.directory.count() as f64),
-            Family::new("cached_conversations", "Conversations in memory", Kind::Gauge)
-                .number(&[], self.world.views.len() as f64),
-        ];
-        families.extend(self.stage_families());
+        let latest = self.live.latest();
+        let store_bytes = latest.and_then(|second| second.store.bytes);
+        let mut families = figures::of_world(&self.world);
+        families.extend(figures::of_stages(&self.pipeline.stages()));
         if let Some(net) = self.net.get().and_then(Weak::upgrade) {
-            families.extend(net_families(&net.stats()));
+            families.extend(figures::of_clients(&net.stats()));
         }
+        families.extend(figures::of_store(&*self.store, store_bytes));
         families.extend(self.hooks.families());
         families.extend(self.notifier.families());
+        families.extend(figures::of_process());
         families
     }
 }
@@ -150,73 +151,6 @@ impl Admin for Watcher {
 /// A warning alone turns nobody away: a server that still works is better than none.
 fn readiness(stopping: Vec<String>, warning: Option<String>) -> Readiness {
     Readiness { ready: stopping.is_empty(), reasons: stopping.into_iter().chain(warning).collect() }
-}
-
-impl Watcher {
-    /// Sums since the start, for scrapers that take differences.
-    fn stage_families(&self) -> Vec<Family> {
-        let mut events = Family::new("stage_events", "Events begun", Kind::Counter);
-        let mut panics = Family::new("stage_panics", "Batches that panicked", Kind::Counter);
-        let mut waits = Family::new("stage_wait_seconds", "Time from being queued to being worked on", Kind::Histogram);
-        for stage in self.pipeline.stages() {
-            let labels = [("stage", &*stage.name)];
-            events = events.number(&labels, stage.totals.events as f64);
-            panics = panics.number(&labels, stage.totals.panics as f64);
-            let bounds = engine::WAIT_BUCKETS_NS.iter().map(|ns| *ns as f64 / 1e9).chain([f64::MAX]);
-            waits.samples.push(Sample {
-                labels: vec![("stage", stage.name.to_string())],
-                value: Figure::Distribution {
-                    sum: stage.totals.wait_sum_ns as f64 / 1e9,
-                    count: stage.totals.events,
-                    buckets: bounds.zip(stage.totals.wait_buckets).collect(),
-                },
-            });
-        }
-        vec![events, panics, waits]
-    }
-}
-
-fn net_families(stats: &Stats) -> Vec<Family> {
-    let number = |name, help, kind, value: u64| Family::new(name, help, kind).number(&[], value as f64);
-    let mut closed = Family::new("connections_closed", "Connections that ended, by close code", Kind::Counter);
-    for (code, count) in &stats.closed {
-        closed = closed.number(&[("code", &code.to_string())], *count as f64);
-    }
-    let mut delivery =
-        Family::new("delivery_seconds", "From the read of a message to the write of each delivery", Kind::Histogram);
-    delivery.samples.push(Sample {
-        labels: Vec::new(),
-        value: Figure::Distribution {
-            // The reactors keep buckets alone: the sum is that of their upper bounds.
-            sum: stats.delivery_ns.iter().map(|(bound, n)| (*bound).min(60_000_000_000) as f64 / 1e9 * *n as f64).sum(),
-            count: stats.delivery_ns.iter().map(|(_, n)| n).sum(),
-            buckets: stats
-                .delivery_ns
-                .iter()
-                .map(|(bound, n)| (if *bound == u64::MAX { f64::MAX } else { *bound as f64 / 1e9 }, *n))
-                .collect(),
-        },
-    });
-    vec![
-        number("connections", "Connections that are open", Kind::Gauge, stats.connections),
-        number("connections_accepted", "Connections accepted", Kind::Counter, stats.accepted),
-        number("received_bytes", "Bytes read from sockets", Kind::Counter, stats.bytes_in),
-        number("sent_bytes", "Bytes written to sockets", Kind::Counter, stats.bytes_out),
-        number("received_frames", "Commands handed to the pipeline", Kind::Counter, stats.frames_in),
-        number("sent_frames", "Replies and notices written", Kind::Counter, stats.frames_out),
-        number("waiting_logins", "Log-ins that wait for their turn", Kind::Gauge, stats.waiting),
-        number("mailbox_depth", "Mail waiting for the reactors", Kind::Gauge, stats.mailbox_depth),
-        number("blocked_connections", "Connections whose socket takes no more now", Kind::Gauge, stats.blocked),
-        number(
-            "dropped_notices",
-            "Notices dropped because their connection did not read",
-            Kind::Counter,
-            stats.dropped,
-        ),
-        number("slow_readers", "Connections closed because they did not read", Kind::Counter, stats.slow_readers),
-        closed,
-        delivery,
-    ]
 }
 
 fn stage_report(report: engine::StageReport) -> StageReport {
@@ -243,7 +177,12 @@ fn stage_report(report: engine::StageReport) -> StageReport {
         service_ns: percentiles(report.service),
         held_ns: percentiles(report.held_time),
         batch_size: percentiles(report.batch_size),
+        law: law(report.law),
     }
+}
+
+pub fn law(of: engine::Law) -> Law {
+    Law { inside: of.inside, told: of.told, error: of.error() }
 }
 
 pub fn policy(of: engine::Policy) -> Policy {

@@ -11,6 +11,7 @@ use tidegate_config::{Config, Format};
 use crate::doctor::{self, DoctorArgs};
 use crate::hdr::plot::{self, HdrCommand};
 use crate::logging::LogFormat;
+use crate::metrics::{self, MetricsArgs};
 use crate::remote::top::{self, TopArgs};
 use crate::remote::tune::{self, TuneArgs};
 use crate::{config_file, logging, run};
@@ -65,6 +66,7 @@ enum Command {
     Tune(TuneArgs),
     #[command(subcommand)]
     Hdr(HdrCommand),
+    Metrics(MetricsArgs),
     /// Make apps
     #[command(subcommand)]
     App(AppCommand),
@@ -121,6 +123,7 @@ pub fn main() -> u8 {
         Command::Top(args) => top::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Hdr(command) => plot::run(&command),
+        Command::Metrics(args) => metrics::run(&args),
         Command::App(AppCommand::New) => app_new(),
         Command::Bench(scenario) => tidegate_bench::run(&scenario).map_err(Stop::because),
     };

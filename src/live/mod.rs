@@ -18,10 +18,10 @@ use tidegate_stages::event::Event;
 use tidegate_stages::shared::World;
 use tidegate_store::Store;
 
-use crate::admin::policy;
+use crate::admin::{law, policy};
 use crate::bottleneck::Bottleneck;
 use crate::hdr::Logs;
-use process::Process;
+pub use process::{Process, descriptors};
 pub use spread::{quantile, since};
 
 /// Seconds that are kept.
@@ -160,6 +160,11 @@ impl Live {
         kept.range(begin..).cloned().collect()
     }
 
+    /// The last one.
+    pub fn latest(&self) -> Option<Arc<Second>> {
+        lock(&self.kept).back().cloned()
+    }
+
     /// What limits the server, as found at the last look.
     pub fn bottleneck(&self) -> Verdict {
         self.bottleneck.verdict()
@@ -203,6 +208,7 @@ fn stage(settings: &StageSettings, glance: &Glance, second: &SecondReport) -> St
         },
         wait: spread.and_then(|spread| spread::of(&spread.wait)),
         service: spread.and_then(|spread| spread::of(&spread.service)),
+        law: law(second.law),
     }
 }
 

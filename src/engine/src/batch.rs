@@ -47,6 +47,8 @@ pub(crate) struct Task<E: Event> {
     /// Whose first event that was looked at last.
     first_of: Option<u16>,
     pub held_for: Vec<u64>,
+    /// Items of this batch that were held in it.
+    pub held: usize,
     /// What a current item with a slot has emitted.
     kept: Vec<Emission<E>>,
     /// On which outputs the current item has emitted what is not kept, in order.
@@ -105,6 +107,7 @@ impl<E: Event> Task<E> {
             full: false,
             first_of: None,
             held_for: Vec::new(),
+            held: 0,
             kept: Vec::new(),
             emitted_on: Vec::new(),
             current: None,
@@ -288,6 +291,7 @@ impl<E: Event> Batch<'_, E> {
             panic!("{}: only the item last taken can be held, and once", self.stage.name);
         };
         current.held = true;
+        task.held += 1;
         let owned = &mut task.lanes[current.lane as usize];
         owned.has_keys = true;
         let entry = Entry { event, key: current.key, at: current.at };

@@ -460,7 +460,7 @@ impl<E: Event> Core<E> {
     /// Ends the present second of the figures.
     pub fn rotate(&self, now: u64) {
         for stage in &self.stages {
-            stage.metrics.rotate(now, stage.blocked.total(now));
+            stage.metrics.rotate(now, stage.blocked.total(now), stage.queue.came());
         }
     }
 

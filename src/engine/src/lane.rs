@@ -11,6 +11,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::law::Passed;
 use crate::{Event, Late};
 
 /// An event in a queue.
@@ -51,6 +52,8 @@ pub(crate) struct Lane<E: Event> {
     /// Keys on which something can go on.
     ready: VecDeque<u64>,
     next_slot: u64,
+    /// Who has come in, but for those that were dropped.
+    came: Passed,
     /// On the stage's ready queue or owned by a worker.
     pub scheduled: bool,
 }
@@ -132,6 +135,7 @@ impl<E: Event> Lane<E> {
             keys: HashMap::default(),
             ready: VecDeque::new(),
             next_slot: 0,
+            came: Passed::default(),
             scheduled: false,
         }
     }
@@ -161,6 +165,11 @@ impl<E: Event> Lane<E> {
             && self.queue.iter().filter(|entry| entry.key == key).count() + parked >= limit
     }
 
+    /// Who has come in since the start, but for those that were dropped.
+    pub fn came(&self) -> Passed {
+        self.came
+    }
+
     /// Whether some key of the lane waits for an answer or behind one.
     pub fn has_keys(&self) -> bool {
         !self.keys.is_empty()
@@ -169,6 +178,7 @@ impl<E: Event> Lane<E> {
     /// Adds an event. True when the caller must put the lane on the ready queue.
     #[must_use]
     pub fn push(&mut self, entry: Entry<E>) -> bool {
+        self.came.pass(1, entry.at);
         self.queue.push_back(entry);
         self.schedule()
     }
@@ -358,7 +368,9 @@ impl<E: Event> Lane<E> {
         let mut at = 0;
         while dropped.len() < most && at < self.queue.len() {
             if self.queue[at].event.droppable() {
-                dropped.extend(self.queue.remove(at).map(|entry| entry.event));
+                let gone = self.queue.remove(at);
+                gone.iter().for_each(|entry| self.came.take_back(entry.at));
+                dropped.extend(gone.map(|entry| entry.event));
             } else {
                 at += 1;
             }

@@ -25,6 +25,7 @@ mod env;
 mod helper;
 mod journey;
 mod lane;
+mod law;
 mod metrics;
 mod overload;
 mod parking;
@@ -48,9 +49,10 @@ pub use door::Door;
 pub use env::Env;
 pub use helper::Helper;
 pub use journey::{Journey, Mark};
+pub use law::Law;
 pub use pipeline::Pipeline;
 pub use report::{
-    Blocked, Glance, Percentiles, PoolReport, SecondReport, Spread, StageReport, Totals, WAIT_BUCKETS_NS,
+    Blocked, Glance, Percentiles, PoolReport, SecondReport, Spread, StageReport, TIME_BUCKETS_NS, Totals,
 };
 
 pub use sim::{Outside, Sim};

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use hdrhistogram::Histogram;
 
-use crate::report::{Percentiles, SecondReport, Spread, Totals, WAIT_BUCKETS_NS};
+use crate::law::{Law, Passed, spent};
+use crate::report::{Percentiles, SecondReport, Spread, TIME_BUCKETS_NS, Totals};
 
 /// How much of the past the percentiles cover.
 const SECONDS: usize = 10;
@@ -22,6 +23,10 @@ pub(crate) struct Recorder {
     events: u64,
     busy: u64,
     wait_sum: u64,
+    /// Who has left the stage.
+    left: Passed,
+    /// The batches' times, each as often as events left in it.
+    worked: u64,
     wait: Histogram<u32>,
     service: Histogram<u32>,
     held: Histogram<u32>,
@@ -37,6 +42,8 @@ impl Recorder {
             events: 0,
             busy: 0,
             wait_sum: 0,
+            left: Passed::default(),
+            worked: 0,
             wait: histogram(LONGEST_NS, 2),
             service: histogram(LONGEST_NS, 2),
             held: histogram(LONGEST_NS, 2),
@@ -60,8 +67,22 @@ impl Recorder {
         self.batch.saturating_record(items as u64);
     }
 
+    /// So many events left the stage at the end of a batch that took `service`.
+    pub fn left(&mut self, events: usize, service: u64, end: u64) {
+        self.left.pass(events as u64, end);
+        self.worked += service * events as u64;
+    }
+
     fn is_empty(&self) -> bool {
-        self.batch.is_empty()
+        self.batch.is_empty() && self.left.events == 0
+    }
+
+    /// The time that all events together were inside, by the histograms.
+    fn told(&self) -> u64 {
+        let all = |times: &Histogram<u32>| times.mean() * times.len() as f64;
+        // The histogram of service has batches, and an event is inside for as long as its whole batch.
+        let events_a_batch = self.worked as f64 / self.busy.max(1) as f64;
+        (all(&self.wait) + all(&self.held) + all(&self.service) * events_a_batch) as u64
     }
 
     fn add(&mut self, other: &Recorder) {
@@ -71,6 +92,8 @@ impl Recorder {
         self.events += other.events;
         self.busy += other.busy;
         self.wait_sum += other.wait_sum;
+        self.left.add(other.left);
+        self.worked += other.worked;
         for (mine, theirs) in [
             (&mut self.wait, &other.wait),
             (&mut self.service, &other.service),
@@ -84,7 +107,8 @@ impl Recorder {
 
     fn clear(&mut self) {
         if !self.is_empty() {
-            (self.events, self.busy, self.wait_sum) = (0, 0, 0);
+            (self.events, self.busy, self.wait_sum, self.worked) = (0, 0, 0, 0);
+            self.left = Passed::default();
             self.wait.reset();
             self.service.reset();
             self.held.reset();
@@ -108,12 +132,18 @@ struct Past {
     since: u64,
     /// The stage's blocked time when the present second began.
     blocked: u64,
+    /// Who has left up to then, and the time that all had spent inside.
+    left: Passed,
+    spent: u64,
     totals: Totals,
 }
 
 struct Second {
     since: u64,
     blocked: u64,
+    /// The time that all events together spent inside: by who came and who left, and by the histograms.
+    inside: u64,
+    told: u64,
     /// Absent where nothing happened, so that an idle stage costs no memory.
     recorder: Option<Box<Recorder>>,
 }
@@ -129,6 +159,8 @@ pub(crate) struct Recent {
     pub service: Percentiles,
     pub held: Percentiles,
     pub batch: Percentiles,
+    /// Of the whole seconds alone.
+    pub law: Law,
 }
 
 /// What [`StageMetrics::sums`] says; times in nanoseconds.
@@ -148,6 +180,8 @@ impl StageMetrics {
                 spare: Recorder::new(),
                 since: now,
                 blocked: 0,
+                left: Passed::default(),
+                spent: 0,
                 totals: Totals::default(),
             }),
             refused: AtomicU64::new(0),
@@ -174,8 +208,8 @@ impl StageMetrics {
         self.panics.fetch_add(1, Relaxed);
     }
 
-    /// Ends the present second. `blocked`: the stage's blocked time so far.
-    pub fn rotate(&self, now: u64, blocked: u64) {
+    /// Ends the present second. `blocked`: the stage's blocked time so far; `came`: who has come in so far.
+    pub fn rotate(&self, now: u64, blocked: u64, came: Passed) {
         let mut past = held(&self.past);
         let past = &mut *past;
         let oldest = if past.seconds.len() == SECONDS { past.seconds.pop_front() } else { None };
@@ -200,10 +234,18 @@ impl StageMetrics {
         });
         if let Some(second) = &second {
             count(&mut past.totals, second);
+            past.left.add(second.left);
         }
-        let blocked_now = blocked.saturating_sub(past.blocked);
-        past.seconds.push_back(Second { since: past.since, blocked: blocked_now, recorder: second });
-        past.blocked = blocked;
+        let spent = spent(came, past.left, now);
+        past.seconds.push_back(Second {
+            since: past.since,
+            blocked: blocked.saturating_sub(past.blocked),
+            // Events that come and go while the sums are taken may make next to nothing a little less than that.
+            inside: (spent.wrapping_sub(past.spent) as i64).max(0) as u64,
+            told: second.as_ref().map_or(0, |second| second.told()),
+            recorder: second,
+        });
+        (past.blocked, past.spent) = (blocked, spent);
         past.since = now;
     }
 
@@ -220,6 +262,7 @@ impl StageMetrics {
                 events: of.map_or(0, |of| of.events),
                 busy_ns: of.map_or(0, |of| of.busy),
                 blocked_ns: second.blocked,
+                law: Law::over(until.saturating_sub(second.since), second.inside, second.told),
                 spread: of.map(|of| {
                     let (wait, service) = (of.wait.clone(), of.service.clone());
                     Spread { wait, service, held: of.held.clone(), batch: of.batch.clone() }
@@ -263,11 +306,13 @@ impl StageMetrics {
         totals.blocked_ns = blocked;
         let mut recent_blocked = blocked.saturating_sub(past.blocked);
         let mut since = past.since;
+        let (mut inside, mut told) = (0, 0);
         for second in past.seconds.iter().rev() {
             if let Some(recorder) = &second.recorder {
                 present.add(recorder);
             }
             recent_blocked += second.blocked;
+            (inside, told) = (inside + second.inside, told + second.told);
             since = second.since;
         }
         let recent = Recent {
@@ -279,6 +324,7 @@ impl StageMetrics {
             service: percentiles(&present.service),
             held: percentiles(&present.held),
             batch: percentiles(&present.batch),
+            law: Law::over(past.since - since, inside, told),
         };
         (recent, totals)
     }
@@ -296,9 +342,11 @@ fn count(totals: &mut Totals, of: &Recorder) {
     totals.batches += of.batch.len();
     totals.wait_sum_ns += of.wait_sum;
     totals.service_sum_ns += of.busy;
-    for value in of.wait.iter_recorded() {
-        let bucket = WAIT_BUCKETS_NS.partition_point(|bound| *bound < value.value_iterated_to());
-        totals.wait_buckets[bucket] += value.count_since_last_iteration();
+    for (times, buckets) in [(&of.wait, &mut totals.wait_buckets), (&of.service, &mut totals.service_buckets)] {
+        for value in times.iter_recorded() {
+            let bucket = TIME_BUCKETS_NS.partition_point(|bound| *bound < value.value_iterated_to());
+            buckets[bucket] += value.count_since_last_iteration();
+        }
     }
 }
 
@@ -318,7 +366,7 @@ mod tests {
         let second = 1_000_000_000;
         for n in 1..=20u64 {
             held(&recorder).note(&[n * 1000, n * 1000], &[], 500, 2);
-            metrics.rotate(1 + n * second, n * second / 2);
+            metrics.rotate(1 + n * second, n * second / 2, Passed::default());
         }
         held(&recorder).note(&[7], &[9], 500, 2);
         let (recent, totals) = metrics.report(1 + 20 * second + second / 2, 10 * second);
@@ -337,8 +385,8 @@ mod tests {
         let metrics = StageMetrics::new(100);
         let recorder = metrics.recorder();
         held(&recorder).note(&[1000, 2000], &[7], 500, 3);
-        metrics.rotate(200, 30);
-        metrics.rotate(300, 30);
+        metrics.rotate(200, 30, Passed::default());
+        metrics.rotate(300, 30, Passed::default());
         let seconds = metrics.seconds(0);
         let told: Vec<_> = seconds.iter().map(|s| (s.since, s.until, s.events, s.busy_ns, s.blocked_ns)).collect();
         assert_eq!(told, [(100, 200, 2, 500, 30), (200, 300, 0, 0, 0)]);
@@ -353,12 +401,12 @@ mod tests {
         let metrics = StageMetrics::new(0);
         let recorder = metrics.recorder();
         held(&recorder).note(&[5], &[], 1, 1);
-        (1..=3).for_each(|n| metrics.rotate(n, 0));
+        (1..=3).for_each(|n| metrics.rotate(n, 0, Passed::default()));
         let kept = |metrics: &StageMetrics| {
             held(&metrics.past).seconds.iter().filter(|second| second.recorder.is_some()).count()
         };
         assert_eq!((kept(&metrics), metrics.report(4, 0).0.events), (1, 1));
-        (4..=13).for_each(|n| metrics.rotate(n, 0));
+        (4..=13).for_each(|n| metrics.rotate(n, 0, Passed::default()));
         assert_eq!((kept(&metrics), metrics.report(14, 0).0.events), (0, 0), "its second has passed");
         assert_eq!(metrics.report(14, 0).1.events, 1);
     }
@@ -379,8 +427,54 @@ mod tests {
         let recorder = metrics.recorder();
         held(&recorder).note(&[5], &[], 1, 1);
         drop(recorder);
-        metrics.rotate(2, 0);
+        metrics.rotate(2, 0, Passed::default());
         assert!(held(&metrics.recorders).is_empty());
         assert_eq!(metrics.report(3, 0).1.events, 1);
+    }
+
+    /// A second in which 1,000 events come, wait 2 ms and are worked on for 3 ms in batches of ten, as told by an
+    /// instrument that says `lie` times the wait.
+    fn a_steady_second(lie: f64) -> Law {
+        let (metrics, ms) = (StageMetrics::new(0), 1_000_000);
+        let (recorder, mut came) = (metrics.recorder(), Passed::default());
+        for n in 0..100 {
+            let at = n * 10 * ms;
+            came.pass(10, at);
+            let told = (2.0 * ms as f64 * lie) as u64;
+            held(&recorder).note(&[told; 10], &[], 3 * ms, 10);
+            held(&recorder).left(10, 3 * ms, at + 5 * ms);
+        }
+        metrics.rotate(1_000 * ms, 0, came);
+        let law = metrics.seconds(0)[0].law;
+        assert_eq!(law, metrics.report(1_000 * ms, 0).0.law);
+        law
+    }
+
+    #[test]
+    fn an_instrument_that_lies_is_noticed() {
+        let honest = a_steady_second(1.0);
+        assert!((honest.inside - 5.0).abs() < 0.001 && honest.error() < 0.01, "{honest:?}");
+        for (lie, at_least) in [(0.0, 0.35), (0.5, 0.15), (2.0, 0.25), (100.0, 0.9)] {
+            let law = a_steady_second(lie);
+            assert!(law.error() > at_least, "waits told as {lie} times what they were: {law:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_or_lost_is_inside_until_it_has_left() {
+        let (metrics, mut came) = (StageMetrics::new(0), Passed::default());
+        let recorder = metrics.recorder();
+        came.pass(2, 100);
+        held(&recorder).note(&[50, 50], &[], 10, 2);
+        held(&recorder).left(1, 10, 160); // the other one is held
+        metrics.rotate(1_000, 0, came);
+        held(&recorder).note(&[], &[1_850], 40, 1);
+        held(&recorder).left(1, 40, 2_040);
+        came.pass(1, 2_500);
+        held(&recorder).left(1, 100, 2_600); // a panic: nothing else is noted
+        metrics.rotate(3_000, 0, came);
+        let times: Vec<_> =
+            metrics.seconds(0).iter().map(|s| (s.law.inside * (s.until - s.since) as f64).round()).collect();
+        assert_eq!(times, [60.0 + 900.0, 1_040.0 + 100.0]);
     }
 }

@@ -107,6 +107,7 @@ impl<E: Event> Pipeline<E> {
             service: recent.service,
             held_time: recent.held,
             batch_size: recent.batch,
+            law: recent.law,
             totals,
         }
     }

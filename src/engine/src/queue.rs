@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::lane::{Entry, Lane};
+use crate::law::Passed;
 use crate::room::Room;
 use crate::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use crate::sync::{Mutex, lock};
@@ -102,6 +103,13 @@ impl<E: Event> Queue<E> {
         // In between some may have left.
         let hottest = lock(self.lane(longest as u16)).hottest().min(lengths[longest]);
         (lengths.iter().sum(), hottest)
+    }
+
+    /// Who has come in since the start, but for those that were dropped. Looks at all lanes.
+    pub fn came(&self) -> Passed {
+        let mut all = Passed::default();
+        self.lanes.iter().for_each(|lane| all.add(lock(lane).came()));
+        all
     }
 
     /// Makes room by dropping up to `wanted` droppable events, from the longest lane first.

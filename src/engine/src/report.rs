@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::Policy;
+use crate::{Law, Policy};
 
-/// Upper bounds, in nanoseconds, of the cumulative wait histogram's buckets ([`Totals::wait_buckets`] has one more).
-pub const WAIT_BUCKETS_NS: [u64; 14] = [
+/// Upper bounds, in nanoseconds, of the buckets of times since the start ([`Totals`] has one more of each).
+pub const TIME_BUCKETS_NS: [u64; 14] = [
     10_000,
     25_000,
     50_000,
@@ -53,6 +53,8 @@ pub struct SecondReport {
     pub busy_ns: u64,
     /// With work and without room for what would come of it.
     pub blocked_ns: u64,
+    /// Whether what was measured can be true.
+    pub law: Law,
     /// Absent where nothing happened.
     pub spread: Option<Spread>,
 }
@@ -124,6 +126,8 @@ pub struct StageReport {
     pub held_time: Percentiles,
     /// Events in a batch.
     pub batch_size: Percentiles,
+    /// Whether what was measured can be true, over the last ten whole seconds.
+    pub law: Law,
     /// Everything since the start.
     pub totals: Totals,
 }
@@ -139,8 +143,10 @@ pub struct Totals {
     pub wait_sum_ns: u64,
     /// Sum of all batches' service times.
     pub service_sum_ns: u64,
-    /// How many waits fell into each bucket of [`WAIT_BUCKETS_NS`]; the last is for what is longer. Not cumulative over buckets.
-    pub wait_buckets: [u64; WAIT_BUCKETS_NS.len() + 1],
+    /// How many waits fell into each bucket of [`TIME_BUCKETS_NS`]; the last is for what is longer. Not cumulative over buckets.
+    pub wait_buckets: [u64; TIME_BUCKETS_NS.len() + 1],
+    /// The same for batches' service times.
+    pub service_buckets: [u64; TIME_BUCKETS_NS.len() + 1],
     /// Events refused at its door.
     pub refused: u64,
     /// Batches that panicked.

@@ -342,7 +342,9 @@ impl<E: Event> Worker<E> {
     /// Figures, once a batch, and the marks of sampled journeys.
     fn note(&mut self, stage: &StageCore<E>, end: u64) {
         let task = &mut self.task;
+        // Fewer where the stage panicked: what is lost has left, too.
         let items = task.stubs.len();
+        let begun = task.waits.len() + task.held_for.len();
         for (journey, queued_at) in task.journeys.drain(..) {
             journey.mark(Mark {
                 stage: stage.name.clone(),
@@ -353,10 +355,14 @@ impl<E: Event> Worker<E> {
             });
         }
         if let Some(kit) = &self.kits[task.stage]
-            && items > 0
+            && begun > 0
         {
             let mut recorder = kit.recorder.lock().unwrap_or_else(|e| e.into_inner());
-            recorder.note(&task.waits, &task.held_for, end.saturating_sub(task.now), items);
+            let service = end.saturating_sub(task.now);
+            if items > 0 {
+                recorder.note(&task.waits, &task.held_for, service, items);
+            }
+            recorder.left(begun - task.held, service, end);
         }
         if items > 0 {
             let knobs = &stage.knobs;
@@ -366,6 +372,7 @@ impl<E: Event> Worker<E> {
         task.stubs.clear();
         task.waits.clear();
         task.held_for.clear();
+        task.held = 0;
     }
 }
 
@@ -390,6 +397,7 @@ fn fail<E: Event>(core: &Core<E>, stage: &StageCore<E>, task: &mut Task<E>, fini
         task.taken.touched.push((lane, key));
     }
     stage.held.fetch_sub(held, SeqCst);
+    task.held -= held;
     let lost = task.stubs.len() - stubs;
     // Each has left the stage, whatever had become of it.
     task.taken.finished += lost;

@@ -429,6 +429,16 @@ fn simulate(seed: u64, sum: &mut Sum) {
     assert!(pipeline.quiet());
     assert_eq!(end.used.load(SeqCst), 0, "all room of the sink was given back");
 
+    // Who came has left: by these counts, too, nobody is inside for the next seconds.
+    let quiet_since = pipeline.now();
+    (1..=3).for_each(|n| world.outside.after(Duration::from_millis(60 * n), || ()));
+    sim.run(&pipeline);
+    for (stage, ..) in pipeline.depths() {
+        let seconds = pipeline.seconds(&stage, quiet_since);
+        assert!(!seconds.is_empty());
+        assert!(seconds.iter().all(|second| second.law.inside == 0.0), "{stage}: {:?}", seconds[0].law);
+    }
+
     if world.one_by_one {
         let panics = |name: &str| pipeline.stage(name).unwrap().totals.panics as usize;
         let all: usize = kinds.iter().filter(|(name, _)| *name != "books").map(|(name, _)| panics(name)).sum();

@@ -9,7 +9,7 @@ mod breaker;
 mod client;
 mod hooks;
 mod json;
-mod metrics;
+pub mod metrics;
 mod notifier;
 mod places;
 mod public;
@@ -20,12 +20,11 @@ mod stream;
 mod target;
 
 pub use admin::{
-    Admin, Blocked, Cause, Change, Delivery, Effect, Figures, Graph, How, JourneyReport, JourneysOf, Node, Percentiles,
-    Policy, PoolPatch, PoolReport, Readiness, Refused, Saved, Second, Setting, Spread, StagePatch, StageReport,
-    StageSecond, Stop, StoreSecond, Trace, TraceOf, TraceStep, Verdict, Wish,
+    Admin, Blocked, Cause, Change, Delivery, Effect, Figures, Graph, How, JourneyReport, JourneysOf, Law, Node,
+    Percentiles, Policy, PoolPatch, PoolReport, Readiness, Refused, Saved, Second, Setting, Spread, StagePatch,
+    StageReport, StageSecond, Stop, StoreSecond, Trace, TraceOf, TraceStep, Verdict, Wish,
 };
 pub use hooks::{HookOptions, WebhookHooks};
-pub use metrics::{Family, Kind, Sample, Value};
 pub use notifier::{NotifierOptions, WebhookNotifier};
 pub use public::{Journeys, Page};
 pub use runtime::HttpRuntime;

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use crate::breaker::Breaker;
 use crate::client::{self, Client};
 use crate::hooks::Once;
-use crate::metrics::{Family, Kind};
+use crate::metrics::{Family, registry};
 use crate::sparing::Sparing;
 use crate::target::{CallError, Calls, Counts, Target};
 use crate::{HttpRuntime, StartError};
@@ -139,18 +139,12 @@ impl WebhookNotifier {
 
     /// Figures for `/metrics`: tries by outcome, per app.
     pub fn families(&self) -> Vec<Family> {
-        let mut tries = Family::new("push_tries", "Calls of push webhooks by outcome", Kind::Counter);
         let mut apps: Vec<_> = self.apps.values().collect();
         apps.sort_by(|a, b| a.id.cmp(&b.id));
-        for app in apps {
-            let counts = &app.target.counts;
-            for (outcome, count) in
-                [("answered", &counts.answered), ("failed", &counts.failed), ("unsent", &counts.unsent)]
-            {
-                tries = tries.number(&[("app", &app.id), ("outcome", outcome)], count.load(Ordering::Relaxed) as f64);
-            }
-        }
-        vec![tries]
+        let tries = apps
+            .into_iter()
+            .flat_map(|app| app.target.counts.by_outcome().map(|(outcome, count)| ([&*app.id, outcome], count)));
+        vec![registry::PUSH_TRIES.of(tries)]
     }
 }
 

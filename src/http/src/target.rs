@@ -87,6 +87,14 @@ pub(crate) struct Counts {
     pub sent_ns: AtomicU64,
 }
 
+impl Counts {
+    /// As `/metrics` names them.
+    pub fn by_outcome(&self) -> [(&'static str, f64); 3] {
+        [("answered", &self.answered), ("failed", &self.failed), ("unsent", &self.unsent)]
+            .map(|(outcome, count)| (outcome, count.load(Ordering::Relaxed) as f64))
+    }
+}
+
 /// One webhook's calls: sums since the start, and what is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Calls {

@@ -7,10 +7,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use tidegate_http::metrics::registry::{CONNECTIONS, STAGE_WAITED_SECONDS};
+use tidegate_http::metrics::{Distribution, Family};
 use tidegate_http::{
-    Admin, Blocked, Cause, Change, Delivery, Deps, Family, Graph, How, HttpRuntime, HttpSide, JourneyReport,
-    JourneysOf, Kind, Node, Options, Percentiles, Policy, PoolReport, Readiness, Refused, Sample, Saved, Second,
-    Setting, StageReport, StartError, Stop, StoreSecond, TraceOf, TraceStep, Verdict, Wish, bind_admin,
+    Admin, Blocked, Cause, Change, Delivery, Deps, Graph, How, HttpRuntime, HttpSide, JourneyReport, JourneysOf, Law,
+    Node, Options, Percentiles, Policy, PoolReport, Readiness, Refused, Saved, Second, Setting, StageReport,
+    StartError, Stop, StoreSecond, TraceOf, TraceStep, Verdict, Wish, bind_admin,
 };
 
 struct Table {
@@ -44,6 +46,7 @@ fn report() -> StageReport {
         service_ns: of(2000),
         held_ns: of(3000),
         batch_size: of(4),
+        law: Law { inside: 2.0, told: 1.75, error: 0.125 },
     }
 }
 
@@ -185,12 +188,8 @@ impl Admin for Table {
 
     fn families(&self) -> Vec<Family> {
         let buckets = vec![(0.001, 2), (0.01, 3), (f64::MAX, 1)];
-        let value = tidegate_http::Value::Distribution { sum: 0.5, count: 6, buckets };
-        let samples = vec![Sample { labels: vec![("path", "a\"b".to_owned())], value }];
-        vec![
-            Family::new("connections", "Open connections", Kind::Gauge).number(&[], 9.0),
-            Family { name: "delivery_seconds", help: "End to end", kind: Kind::Histogram, samples },
-        ]
+        let waited = Distribution { sum: 0.5, count: 6, buckets };
+        vec![CONNECTIONS.is(9.0), STAGE_WAITED_SECONDS.of([(["a\"b"], waited)])]
     }
 }
 
@@ -251,7 +250,8 @@ fn a_stage_is_shown_with_the_promised_names() {
         "wait_ns": {"p50": 1000, "p90": 2, "p99": 3, "p999": 4, "max": 5},
         "service_ns": {"p50": 2000, "p90": 2, "p99": 3, "p999": 4, "max": 5},
         "held_ns": {"p50": 3000, "p90": 2, "p99": 3, "p999": 4, "max": 5},
-        "batch_size": {"p50": 4, "p90": 2, "p99": 3, "p999": 4, "max": 5}
+        "batch_size": {"p50": 4, "p90": 2, "p99": 3, "p999": 4, "max": 5},
+        "law": {"inside": 2.0, "told": 1.75, "error": 0.125}
     });
     assert_eq!(server.json("GET", "/stages/route", ""), (200, shown.clone()));
     assert_eq!(server.json("GET", "/stages", ""), (200, json!([shown])));
@@ -430,16 +430,18 @@ fn metrics_are_open_metrics() {
     assert!(head.contains("application/openmetrics-text; version=1.0.0; charset=utf-8"), "{head}");
     for line in [
         "# TYPE tidegate_stage_depth gauge",
-        "# HELP tidegate_stage_depth Events waiting",
+        "# HELP tidegate_stage_depth Events in the stage now, and room reserved for those on their way",
         r#"tidegate_stage_depth{stage="route"} 3.0"#,
         "# TYPE tidegate_stage_refused counter",
         r#"tidegate_stage_refused_total{stage="route"} 7.0"#,
         r#"tidegate_stage_wait_seconds{stage="route",percentile="p50"} 0.000001"#,
         "tidegate_connections 9.0",
-        "# TYPE tidegate_delivery_seconds histogram",
-        r#"tidegate_delivery_seconds_count{path="a\"b"} 6"#,
-        r#"tidegate_delivery_seconds_bucket{le="0.01",path="a\"b"} 5"#,
-        r#"tidegate_delivery_seconds_bucket{le="+Inf",path="a\"b"} 6"#,
+        "# TYPE tidegate_stage_waited_seconds histogram",
+        "# UNIT tidegate_stage_waited_seconds seconds",
+        r#"tidegate_stage_waited_seconds_count{stage="a\"b"} 6"#,
+        r#"tidegate_stage_waited_seconds_bucket{le="0.01",stage="a\"b"} 5"#,
+        r#"tidegate_stage_waited_seconds_bucket{le="+Inf",stage="a\"b"} 6"#,
+        r#"tidegate_stage_little_error{stage="route"} 0.125"#,
     ] {
         assert!(text.lines().any(|known| known == line), "no {line} in\n{text}");
     }

@@ -358,7 +358,7 @@ fn only_what_may_be_repeated_is_repeated_and_once() {
     assert_eq!(calls.load(Ordering::SeqCst), 2);
     let outcomes = asker.hooks.families().remove(0);
     let answered = outcomes.samples.iter().find(|s| s.labels.iter().any(|(_, value)| value == "answered"));
-    assert_eq!(answered.map(|s| s.value.clone()), Some(tidegate_http::Value::Number(1.0)));
+    assert_eq!(answered.map(|s| s.value.clone()), Some(tidegate_http::metrics::Value::Number(1.0)));
 }
 
 #[test]

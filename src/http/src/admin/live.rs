@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Blocked, Policy, Verdict};
+use super::{Blocked, Law, Policy, Verdict};
 
 /// One second of the whole server.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -64,6 +64,8 @@ pub struct StageSecond {
     /// `null` where nothing happened.
     pub wait: Option<Spread>,
     pub service: Option<Spread>,
+    /// Of this second alone.
+    pub law: Law,
 }
 
 /// A distribution of nanoseconds.

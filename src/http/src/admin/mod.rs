@@ -14,7 +14,8 @@ pub(crate) use asker::for_peer;
 pub use change::{Change, Effect, Figures, How, Saved, Setting, Wish};
 pub use live::{Delivery, Graph, JourneyReport, JourneysOf, Node, Second, Spread, StageSecond, Stop, StoreSecond};
 pub use report::{
-    Blocked, Percentiles, Policy, PoolPatch, PoolReport, Readiness, StagePatch, StageReport, Trace, TraceOf, TraceStep,
+    Blocked, Law, Percentiles, Policy, PoolPatch, PoolReport, Readiness, StagePatch, StageReport, Trace, TraceOf,
+    TraceStep,
 };
 pub(crate) use routes::router;
 

@@ -42,6 +42,18 @@ pub struct StageReport {
     pub service_ns: Percentiles,
     pub held_ns: Percentiles,
     pub batch_size: Percentiles,
+    pub law: Law,
+}
+
+/// Little's law in a stage: whether what was measured can be true.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Law {
+    /// Events in it on average, by who came and who left.
+    pub inside: f64,
+    /// The same by what the histograms say.
+    pub told: f64,
+    /// How far these are apart, as a share of the larger; near 0 where all is well.
+    pub error: f64,
 }
 
 /// The share of time in which a stage had work and no room, and the output that had none.

@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 
 use crate::breaker::Breaker;
 use crate::client::{self, Client};
-use crate::metrics::{Family, Kind};
+use crate::metrics::{Family, registry};
 use crate::sparing::Sparing;
 use crate::target::{CallError, Calls, Counts, Target};
 use crate::{HttpRuntime, StartError};
@@ -119,28 +119,24 @@ impl WebhookHooks {
 
     /// Figures for `/metrics`: calls by outcome, calls waiting or on their way, and breakers, per app and webhook.
     pub fn families(&self) -> Vec<Family> {
-        let mut calls = Family::new("hook_calls", "Calls of webhooks by outcome", Kind::Counter);
-        let mut pending = Family::new("hook_pending", "Calls waiting or on their way", Kind::Gauge);
-        let mut open = Family::new("hook_breaker_open", "1 while a webhook is left alone", Kind::Gauge);
         let mut apps: Vec<_> = self.apps.values().collect();
         apps.sort_by(|a, b| a.id.cmp(&b.id));
-        for app in apps {
-            for (nth, Hook { target, .. }) in app.hooks.iter().enumerate() {
-                let (id, nth) = (&*app.id, &*nth.to_string());
-                let counts = &target.counts;
-                for (outcome, count) in
-                    [("answered", &counts.answered), ("failed", &counts.failed), ("unsent", &counts.unsent)]
-                {
-                    let count = count.load(Ordering::Relaxed) as f64;
-                    calls = calls.number(&[("app", id), ("webhook", nth), ("outcome", outcome)], count);
-                }
-                let labels = [("app", id), ("webhook", nth)];
-                pending = pending.number(&labels, target.pending.load(Ordering::Relaxed) as f64);
-                let is_open = target.breaker.is_open(std::time::Instant::now());
-                open = open.number(&labels, if is_open { 1.0 } else { 0.0 });
-            }
-        }
-        vec![calls, pending, open]
+        let hooks: Vec<(&str, String, &Target)> = apps
+            .iter()
+            .flat_map(|app| app.hooks.iter().enumerate().map(|(nth, hook)| (&*app.id, nth.to_string(), &hook.target)))
+            .collect();
+        let calls = hooks.iter().flat_map(|(app, nth, target)| {
+            target.counts.by_outcome().map(|(outcome, count)| ([*app, &**nth, outcome], count))
+        });
+        let each = |value: fn(&Target) -> f64| {
+            hooks.iter().map(move |(app, nth, target)| ([*app, &**nth], value(target))).collect::<Vec<_>>()
+        };
+        vec![
+            registry::HOOK_CALLS.of(calls),
+            registry::HOOK_PENDING.of(each(|target| target.pending.load(Ordering::Relaxed) as f64)),
+            registry::HOOK_BREAKER_OPEN
+                .of(each(|target| f64::from(target.breaker.is_open(std::time::Instant::now()) as u8))),
+        ]
     }
 
     /// Each webhook's calls.
