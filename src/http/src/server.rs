@@ -16,9 +16,10 @@ use hyper_util::service::TowerToHyperService;
 use tidegate_domain::app::App;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::admin::{self, Admin};
-use crate::places::{Place, Places};
+use crate::places::{GivenUp, Place, Places};
 use crate::public::{self, Journeys, Page, Peer, Public};
 use crate::stream::Served;
 use crate::{HttpRuntime, HttpStream, StartError};
@@ -67,6 +68,8 @@ pub fn bind_admin(address: SocketAddr) -> Result<TcpListener, StartError> {
 
 /// Connections to the admin side at once: scrapers, engineers and scripts; one more is answered 503.
 const ADMIN_CONNECTIONS: usize = 64;
+/// For the answer of whoever makes room for somebody else.
+const FAREWELL: Duration = Duration::from_millis(100);
 
 /// The running HTTP side. It lives on the runtime; dropped, it drains.
 pub struct HttpSide {
@@ -113,18 +116,20 @@ impl HttpSide {
 
     /// Serves one connection until either side ends it. Never blocks.
     pub fn accept(&self, stream: HttpStream) {
-        let Some((place, given_up)) = self.places.take() else {
-            self.handle.spawn(async move { stream.to_socket.send(full()).await });
-            return;
-        };
+        let (place, places) = (self.places.take(), self.places.clone());
         let HttpStream { head, from_socket, to_socket, peer, tls } = stream;
         let (public, leaving, head_timeout) = (self.public.clone(), self.leaving.subscribe(), self.head_timeout);
         self.handle.spawn(async move {
+            let place = match place {
+                Some(place) => Some(place),
+                None => places.wait().await,
+            };
+            let Some((place, given_up)) = place else {
+                _ = to_socket.send(full()).await;
+                return;
+            };
             let stream = Served::new(head, from_socket, to_socket);
-            tokio::select! {
-                () = serve(stream, Peer { ip: peer, tls }, public, place, leaving, head_timeout) => {}
-                _ = given_up => log::debug!("http connection of {peer} ended: others need its place"),
-            }
+            serve(stream, Peer { ip: peer, tls }, public, (place, given_up), leaving, head_timeout).await;
         });
     }
 
@@ -145,7 +150,7 @@ async fn serve(
     stream: Served,
     peer: Peer,
     public: Router,
-    place: Place,
+    (place, mut given_up): (Place, GivenUp),
     mut leaving: watch::Receiver<bool>,
     head_timeout: Duration,
 ) {
@@ -172,7 +177,13 @@ async fn serve(
         ended = connection.as_mut() => ended,
         () = async { leaving.wait_for(|leaving| *leaving).await.ok(); }, if !is_leaving => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! { ended = connection => ended, _ = &mut given_up => Ok(()) }
+        }
+        _ = &mut given_up => {
+            log::debug!("http connection of {} ends: others need its place", peer.ip);
+            // It may have been answered this very moment, and the answer be on its way still.
+            connection.as_mut().graceful_shutdown();
+            timeout(FAREWELL, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {
