@@ -337,7 +337,9 @@ impl Reactor {
             any |= self.look_at_due();
             // Both need a place inside. Where there are few, as on a slow disk, neither may have them all.
             self.ended_first = !self.ended_first;
-            any |= if self.ended_first { self.part() | self.take_turn() } else { self.take_turn() | self.part() };
+            any |= self.ended_first && self.part();
+            any |= self.take_turn();
+            any |= !self.ended_first && self.part();
             let member = self.waiting.members.pop_front();
             let guest = self.waiting.guests.pop_front();
             for id in [member, guest].into_iter().flatten() {
