@@ -316,15 +316,16 @@ fn cpu() -> Vec<Case> {
 fn reactors() -> Vec<Case> {
     let room = |members, per_second, bytes| Load::Room { members, slow: 0, per_sweep: 0, bytes, per_second };
     let mut cases = Vec::new();
+    // What is due in one step of the load is written to each member at once, so it is members that make work.
     for (members, per_second, bytes) in [
-        (800, 1_000, 20),
-        (800, 1_500, 20),
-        (800, 1_500, 50),
-        (800, 2_000, 20),
-        (1_000, 1_000, 20),
-        (1_000, 1_500, 20),
-        (1_200, 1_000, 50),
-        (1_200, 1_500, 20),
+        (2_000, 1_000, 20),
+        (1_500, 500, 20),
+        (1_500, 1_000, 20),
+        (2_000, 250, 50),
+        (2_000, 500, 20),
+        (2_500, 300, 20),
+        (2_500, 1_000, 20),
+        (3_000, 1_000, 20),
     ] {
         let name = format!("room-of-{members}-{per_second}-of-{bytes}");
         cases.push(case("reactors", name).load(room(members, per_second, bytes)));

@@ -33,6 +33,7 @@ const APP: &str = "attribution";
 
 #[test]
 fn the_bottleneck_is_found() {
+    rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let wanted = std::env::var("TIDEGATE_ATTRIBUTION").unwrap_or_default();
     let cases: Vec<Case> = cases::all()
         .into_iter()
