@@ -29,7 +29,8 @@ fn change(random: &mut fastrand::Rng) -> (String, Value) {
         0 => of_stage(json!({ "pool": if random.bool() { pool } else { stage } })),
         1 => of_stage(json!({ "workers": random.u64(1..4) })),
         2 => of_stage(json!({ "batch": random.u64(1..65) })),
-        3 => of_stage(json!({ "bound": random.u64(200..9000) })),
+        // A batch of route may become four times as many events, which must fit.
+        3 => of_stage(json!({ "bound": random.u64(256..9000) })),
         4 => of_stage(json!({ "window": random.u64(1..20) })),
         5 => of_stage(json!({ "delay_target_ms": random.u64(50..500) })),
         6 => (format!("/pools/{pool}"), json!({ "workers": random.u64(1..4) })),
