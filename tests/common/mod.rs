@@ -11,7 +11,6 @@ pub mod audience;
 pub mod client;
 pub mod crowd;
 pub mod faults;
-pub mod flood;
 pub mod http;
 pub mod load;
 pub mod open_loop;
