@@ -1,6 +1,8 @@
 //! The data folder's disk: whether it can be written, how fast it syncs, what is free, what kind of file system it is.
 
-use super::finding::{Finding, Severity, about, bytes, grouped, ms};
+use tidegate_config::grouped;
+
+use super::finding::{Finding, Severity, about, bytes, ms};
 use super::probe::Measured;
 
 /// What was found.

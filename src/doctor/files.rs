@@ -1,6 +1,8 @@
 //! Open files: what the configuration may need at most, against what the process and the machine allow.
 
-use super::finding::{Finding, Severity, grouped};
+use tidegate_config::grouped;
+
+use super::finding::{Finding, Severity};
 use super::system::Kernel;
 
 /// Listeners, polls, logs, the store's own few, the admin side's viewers.

@@ -72,7 +72,7 @@ fn threads(config: &Config, stage: &StageSettings) -> usize {
 }
 
 fn blocks(stage: &StageSettings) -> bool {
-    config_file::catalogue().find(&stage.module).is_some_and(|module| module.blocks)
+    config_file::catalogue().blocks(&stage.module)
 }
 
 pub fn disk(config: &Config) -> disk::Wanted {

@@ -1,6 +1,8 @@
 //! The kernel's settings for connections: those that wait to be accepted, and the ports of those that go out.
 
-use super::finding::{Finding, Severity, grouped};
+use tidegate_config::grouped;
+
+use super::finding::{Finding, Severity};
 use super::system::Kernel;
 
 /// What the configuration asks of them.

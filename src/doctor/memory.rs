@@ -1,6 +1,8 @@
 //! Memory: what all bounds of the configuration together may take against what there is, and how the kernel deals with it.
 
-use super::finding::{Finding, Severity, bytes, grouped};
+use tidegate_config::grouped;
+
+use super::finding::{Finding, Severity, bytes};
 use super::system::Memory;
 
 /// The bounds, and what one of each takes at most. Bytes.

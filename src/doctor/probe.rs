@@ -34,8 +34,8 @@ pub struct Measured {
     pub bytes: usize,
 }
 
-/// Appends `bytes`, at least one and at most 8 MiB, and syncs, again and again. `progress` is told after each how many there were, and the share that is
-/// done. `stop` breaks it off, as [`io::ErrorKind::Interrupted`].
+/// Appends `bytes`, at least one and at most 8 MiB, and syncs, again and again. `progress` is told after each how many there
+/// were, and the share that is done. `stop` breaks it off, as [`io::ErrorKind::Interrupted`].
 pub fn measure(
     folder: &Path,
     bytes: usize,

@@ -3,8 +3,9 @@
 //! A rate says what a stage can do only while the stage has enough to do; where none has, that is said instead.
 
 use serde_json::Value;
+use tidegate_config::grouped;
 
-use super::finding::{Finding, Severity, about, grouped, ms};
+use super::finding::{Finding, Severity, about, ms};
 
 /// A stage of a running server, as its admin side tells it.
 #[derive(Debug, Clone, PartialEq)]

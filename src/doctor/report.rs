@@ -39,7 +39,7 @@ pub fn text(findings: &[Finding], colours: bool) -> String {
 }
 
 pub fn json(findings: &[Finding]) -> String {
-    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let count = |severity| count(findings, severity);
     let page = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "problems": count(Severity::Problem),
@@ -51,9 +51,13 @@ pub fn json(findings: &[Finding]) -> String {
     format!("{page:#}\n")
 }
 
+fn count(findings: &[Finding], severity: Severity) -> usize {
+    findings.iter().filter(|finding| finding.severity == severity).count()
+}
+
 /// `1 problem, 2 warnings, 3 notes, 14 ok`.
 fn summary(findings: &[Finding]) -> String {
-    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let count = |severity| count(findings, severity);
     let several = |severity: Severity| {
         let n = count(severity);
         format!("{n} {severity}{}", if n == 1 { "" } else { "s" })

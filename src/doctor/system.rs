@@ -97,8 +97,12 @@ fn sysctl(name: &str) -> Option<Vec<u64>> {
     text.split_whitespace().map(|number| number.parse().ok()).collect()
 }
 
+/// The first of them.
+fn one(name: &str) -> Option<u64> {
+    sysctl(name)?.first().copied()
+}
+
 fn kernel() -> Kernel {
-    let one = |name| sysctl(name)?.first().copied();
     let ports = || match sysctl("net.ipv4.ip_local_port_range")?[..] {
         [first, last] => Some((first, last)),
         _ => None,
@@ -117,7 +121,6 @@ fn kernel() -> Kernel {
 fn memory(limit: Option<u64>) -> Memory {
     let table = text("/proc/meminfo").unwrap_or_default();
     let of = |name: &str| kibibytes(&table, name);
-    let one = |name| sysctl(name)?.first().copied();
     Memory {
         total: of("MemTotal"),
         swap_total: of("SwapTotal"),

@@ -2,6 +2,7 @@
 //! stage, and one for each of what lies around them.
 
 use serde_json::{Value, json};
+use tidegate_http::metrics::Histogram;
 use tidegate_http::metrics::registry::label::{APP, OUTCOME, WEBHOOK};
 use tidegate_http::metrics::registry::*;
 
@@ -169,21 +170,22 @@ fn drawn(panel: &Panel, id: usize, place: Value) -> Value {
     })
 }
 
+const QUANTILES: [(f64, &str); 4] =
+    [(0.5, "p50 {{instance}}"), (0.9, "p90 {{instance}}"), (0.99, "p99 {{instance}}"), (0.999, "p99.9 {{instance}}")];
+
+/// A line for each quantile of a distribution.
+fn quantiles<const N: usize>(
+    of: &'static Histogram<N>,
+    quantiles: &[(f64, &'static str)],
+) -> Vec<(String, &'static str)> {
+    quantiles.iter().map(|(quantile, name)| (ASKING.quantile(*quantile, of), *name)).collect()
+}
+
 fn whole() -> Row {
     let ask = &ASKING;
-    let delivery = |quantile| ask.quantile(quantile, &DELIVERY_SECONDS);
     let panels = vec![
-        panel(
-            "Delivery, end to end",
-            Axis::Seconds,
-            [
-                (delivery(0.5), "p50 {{instance}}"),
-                (delivery(0.9), "p90 {{instance}}"),
-                (delivery(0.99), "p99 {{instance}}"),
-                (delivery(0.999), "p99.9 {{instance}}"),
-            ],
-        )
-        .because(DELIVERY_SECONDS.about().help),
+        panel("Delivery, end to end", Axis::Seconds, quantiles(&DELIVERY_SECONDS, &QUANTILES))
+            .because(DELIVERY_SECONDS.about().help),
         panel("Deliveries", Axis::ASecond, [(ask.count_rate(&DELIVERY_SECONDS), "{{instance}}")]),
         panel("Refused, by stage", Axis::ASecond, [(ask.rate(&STAGE_REFUSED, &[]), "{{instance}} {{stage}}")])
             .because(STAGE_REFUSED.about().reading),
@@ -207,8 +209,6 @@ fn all_stages() -> Row {
 
 fn one_stage() -> Row {
     let ask = &ASKING;
-    let wait = |quantile| ask.quantile(quantile, &STAGE_WAITED_SECONDS);
-    let service = |quantile| ask.quantile(quantile, &STAGE_WORKED_SECONDS);
     let panels = vec![
         panel("Rate", Axis::ASecond, [(ask.rate(&STAGE_EVENTS, &[]), "{{instance}}")])
             .because(STAGE_EVENTS.about().help),
@@ -231,22 +231,10 @@ fn one_stage() -> Row {
             ],
         )
         .because(STAGE_BLOCKED_SHARE.about().reading),
-        panel(
-            "Wait in the queue",
-            Axis::Seconds,
-            [(wait(0.5), "p50 {{instance}}"), (wait(0.9), "p90 {{instance}}"), (wait(0.99), "p99 {{instance}}")],
-        )
-        .because(STAGE_WAITED_SECONDS.about().help),
-        panel(
-            "Service, of a batch",
-            Axis::Seconds,
-            [
-                (service(0.5), "p50 {{instance}}"),
-                (service(0.9), "p90 {{instance}}"),
-                (service(0.99), "p99 {{instance}}"),
-            ],
-        )
-        .because(STAGE_WORKED_SECONDS.about().help),
+        panel("Wait in the queue", Axis::Seconds, quantiles(&STAGE_WAITED_SECONDS, &QUANTILES[..3]))
+            .because(STAGE_WAITED_SECONDS.about().help),
+        panel("Service, of a batch", Axis::Seconds, quantiles(&STAGE_WORKED_SECONDS, &QUANTILES[..3]))
+            .because(STAGE_WORKED_SECONDS.about().help),
         panel(
             "Refused and panicked",
             Axis::ASecond,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tidegate_http::metrics::registry::ALL;
-use tidegate_http::metrics::{About, Group, Kind};
+use tidegate_http::metrics::{About, Group, Kind, Unit};
 
 use super::Language;
 
@@ -127,13 +127,10 @@ pub fn markdown(language: Language) -> String {
             if !said.reading.is_empty() {
                 page += &format!("{}{}", pick(" ", ""), said.reading);
             }
-            let kind = match about.kind {
-                Kind::Counter => pick("counter", "计数器"),
-                Kind::Gauge => pick("gauge", "瞬时值"),
-                Kind::Histogram => pick("histogram", "直方图"),
-            };
+            let kind = pick(about.kind.name(), kind_zh(about.kind));
+            let unit = pick(about.unit.name(), unit_zh(about.unit));
             let (what, comma) = (pick("Type and unit: ", "类型与单位："), pick(", ", "，"));
-            page += &format!("\n\n- {what}{kind}{comma}{}{stop}\n", unit(about, is_zh));
+            page += &format!("\n\n- {what}{kind}{comma}{unit}{stop}\n");
             for (name, values) in said.labels {
                 page += &format!("- {}`{name}`{}{values}{stop}\n", pick("Label ", "标签 "), pick(": ", "："));
             }
@@ -145,15 +142,21 @@ pub fn markdown(language: Language) -> String {
     page
 }
 
-fn unit(about: &About, is_zh: bool) -> &'static str {
-    use tidegate_http::metrics::Unit;
-    match (about.unit, is_zh) {
-        (Unit::Seconds, true) => "秒",
-        (Unit::Bytes, true) => "字节",
-        (Unit::Share, true) => "0 到 1",
-        (Unit::Flag, true) => "0 或 1",
-        (Unit::EventsASecond, true) => "事件/秒",
-        (Unit::Count(_), true) => "个数",
-        (unit, false) => unit.name(),
+fn kind_zh(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Counter => "计数器",
+        Kind::Gauge => "瞬时值",
+        Kind::Histogram => "直方图",
+    }
+}
+
+fn unit_zh(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Seconds => "秒",
+        Unit::Bytes => "字节",
+        Unit::Share => "0 到 1",
+        Unit::Flag => "0 或 1",
+        Unit::EventsASecond => "事件/秒",
+        Unit::Count(_) => "个数",
     }
 }

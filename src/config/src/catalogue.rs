@@ -40,6 +40,11 @@ impl ModuleCatalogue {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
+    /// Whether stages of this module wait for the disk.
+    pub fn blocks(&self, module: &str) -> bool {
+        self.find(module).is_some_and(|entry| entry.blocks)
+    }
+
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.entries.iter().map(|entry| entry.name)
     }

@@ -46,6 +46,7 @@ pub use load::{WrongFile, load, load_with};
 pub use reference::reference;
 pub use save::{Unsaved, rewrite};
 pub use value::Sync;
+pub use words::grouped;
 pub use written::{Secrets, write};
 
 /// What holds without a file: the repository's `pipeline.toml`.

@@ -201,7 +201,7 @@ fn read_stage<'d>(
         window: section.value("window", report),
     };
     let calls: Option<usize> = section.optional("in_flight", report);
-    if section.entry("delay_target").is_none() && bind.catalogue.find(&settings.module).is_some_and(|m| m.blocks) {
+    if section.entry("delay_target").is_none() && bind.catalogue.blocks(&settings.module) {
         settings.delay_target = DISK_TARGET;
     }
     match bind.catalogue.find(&settings.module) {

@@ -287,9 +287,7 @@ fn pool_use(name: &str, file: &File<'_, '_>, report: &mut Report) -> bool {
         complaint.help(format!("call the pool otherwise, or write `pool = \"{name}\"` in [stages.{name}]"));
         return true;
     }
-    let blocks = |placed: &&&Placed<'_, StageSettings>| {
-        file.catalogue.find(&placed.settings.module).is_some_and(|module| module.blocks)
-    };
+    let blocks = |placed: &&&Placed<'_, StageSettings>| file.catalogue.blocks(&placed.settings.module);
     let names = |stages: &mut dyn Iterator<Item = &&Placed<'_, StageSettings>>| {
         stages.map(|placed| placed.settings.name.as_str()).collect::<Vec<_>>().join(", ")
     };

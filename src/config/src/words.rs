@@ -56,7 +56,7 @@ pub(crate) fn closest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) 
 }
 
 /// 1048576 as 1,048,576.
-pub(crate) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -116,14 +116,13 @@ impl HttpSide {
 
     /// Serves one connection until either side ends it. Never blocks.
     pub fn accept(&self, stream: HttpStream) {
-        let (place, places) = (self.places.take(), self.places.clone());
+        let (mut place, places) = (self.places.take(), self.places.clone());
         let HttpStream { head, from_socket, to_socket, peer, tls } = stream;
         let (public, leaving, head_timeout) = (self.public.clone(), self.leaving.subscribe(), self.head_timeout);
         self.handle.spawn(async move {
-            let place = match place {
-                Some(place) => Some(place),
-                None => places.wait().await,
-            };
+            if place.is_none() {
+                place = places.wait().await;
+            }
             let Some((place, given_up)) = place else {
                 _ = to_socket.send(full()).await;
                 return;
