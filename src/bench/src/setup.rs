@@ -103,14 +103,24 @@ pub fn span(fleet: &mut Fleet, cids: &[String]) -> Result<Vec<(i64, i64)>, Failu
 }
 
 /// A unique conversation for each range of clients, started by its first; their ids, in this order.
+///
+/// Who has just come in is told how much it missed, and what is sent before the server has looked is told there instead of
+/// being delivered. A page, which the server reads for a client after that, says that it has looked.
 pub fn unique(fleet: &mut Fleet, members: impl Iterator<Item = Range<u32>>) -> Result<Vec<String>, Failure> {
-    let asks = members.map(|members| {
-        let first = members.start;
-        let names = members.map(|client| fleet.name(client)).collect();
-        (first, wire::start(fleet.name(first), 0, names, false))
+    let members: Vec<Range<u32>> = members.collect();
+    let start = |members: &Range<u32>| {
+        let names = members.clone().map(|client| fleet.name(client)).collect();
+        (members.start, wire::start(fleet.name(members.start), 0, names, false))
+    };
+    let asks = members.iter().map(start).collect();
+    let cids = started(&fleet.ask_all(asks)?)?;
+    let pages = members.into_iter().zip(&cids).flat_map(|(members, cid)| {
+        let fleet = &*fleet;
+        members.map(move |client| (client, wire::page(fleet.name(client), 0, cid, 1, 0, false)))
     });
-    let asks = asks.collect();
-    started(&fleet.ask_all(asks)?)
+    let asks = pages.collect();
+    fleet.ask_all(asks)?;
+    Ok(cids)
 }
 
 /// A conversation for each two clients side by side, the first to send and the second to hear.
