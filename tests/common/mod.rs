@@ -11,6 +11,7 @@ pub mod audience;
 pub mod client;
 pub mod crowd;
 pub mod faults;
+pub mod flood;
 pub mod http;
 pub mod load;
 pub mod open_loop;

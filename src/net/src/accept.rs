@@ -1,4 +1,4 @@
-//! Taking connections from a listener: in portions, within the bound, and through a shortage of file descriptors.
+//! Taking connections from a listener: one at a time, within the bound, and through a shortage of file descriptors.
 
 use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering::SeqCst;
@@ -11,8 +11,6 @@ use crate::conn::{Conn, Context, Port};
 use crate::stats::add;
 use crate::table::Table;
 
-/// Connections taken in one turn.
-const PORTION: usize = 128;
 /// How often a lasting trouble is said.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// How long a listener rests when the system has no more descriptors or memory.
@@ -41,36 +39,31 @@ impl Acceptor {
         }
     }
 
-    pub(crate) fn accept(&mut self, poll: &Poll, table: &mut Table, cx: &mut Context) {
+    /// Takes one connection; `false`: there is none, as far as is known.
+    pub(crate) fn accept(&mut self, poll: &Poll, table: &mut Table, cx: &mut Context) -> bool {
         if let Some(retry_at) = self.retry_at {
-            if cx.now_ns < retry_at {
-                self.ready = false;
-                return;
+            self.ready = cx.now_ns >= retry_at;
+            if self.ready {
+                self.retry_at = None;
             }
-            (self.retry_at, self.ready) = (None, true);
         }
         if !self.ready {
-            return;
+            return false;
         }
-        for _ in 0..PORTION {
-            match self.listener.accept() {
-                Ok((socket, from)) => self.add(socket, from.ip().to_canonical(), poll, table, cx),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.ready = false;
-                    return;
+        match self.listener.accept() {
+            Ok((socket, from)) => self.add(socket, from.ip().to_canonical(), poll, table, cx),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.ready = false,
+            Err(error) if is_shortage(&error) => {
+                if self.may_tell(cx.now_ns) {
+                    log::warn!("no new connections until some close: {error}; raise the limit of open files");
                 }
-                Err(error) if is_shortage(&error) => {
-                    if self.may_tell(cx.now_ns) {
-                        log::warn!("no new connections until some close: {error}; raise the limit of open files");
-                    }
-                    self.retry_at = Some(cx.now_ns + REST.as_nanos() as u64);
-                    self.ready = false;
-                    return;
-                }
-                // The client went away while it waited; the next one may be fine.
-                Err(error) => log::debug!("a connection was lost before it was taken: {error}"),
+                self.retry_at = Some(cx.now_ns + REST.as_nanos() as u64);
+                self.ready = false;
             }
+            // The client went away while it waited; the next one may be fine.
+            Err(error) => log::debug!("a connection was lost before it was taken: {error}"),
         }
+        self.ready
     }
 
     fn add(&mut self, socket: TcpStream, ip: std::net::IpAddr, poll: &Poll, table: &mut Table, cx: &mut Context) {

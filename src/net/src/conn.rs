@@ -87,6 +87,27 @@ pub(crate) enum Port {
     Tcp,
 }
 
+/// Who uses a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum User {
+    /// Nobody who has said who it is.
+    Unknown,
+    /// The same, but an `echo` came: it may stay.
+    Alive,
+    /// Somebody has logged in.
+    Member,
+}
+
+/// Why a connection is not read, beside its credits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pause {
+    No,
+    /// Its replies wait.
+    Replies,
+    /// A command of its waits for its turn.
+    Turn,
+}
+
 pub(crate) enum Speaks {
     Opening(Box<Opening>),
     Tcp,
@@ -132,10 +153,7 @@ pub(crate) struct Conn {
     pub(crate) since: u32,
     /// The door knows of it.
     pub(crate) opened: bool,
-    /// It has logged in or sent an `echo`.
-    pub(crate) alive: bool,
-    /// Nobody has logged in on it yet.
-    pub(crate) guest: bool,
+    pub(crate) user: User,
     pub(crate) closing: bool,
     /// The client has said its last: gone as soon as all is written.
     pub(crate) client_done: bool,
@@ -147,12 +165,9 @@ pub(crate) struct Conn {
     pub(crate) blocked: bool,
     /// The other side has ended its stream, or it broke: it is read to its end.
     pub(crate) ended: bool,
-    /// It waits to be read, behind those who are logged in.
+    /// It waits to be served, behind those who are logged in.
     pub(crate) behind: bool,
-    /// Not read because its replies wait.
-    pub(crate) stalled: bool,
-    /// Not read because a command of its waits for its turn.
-    pub(crate) waits: bool,
+    pub(crate) pause: Pause,
     half_closed: bool,
 }
 
@@ -172,8 +187,7 @@ impl Conn {
             heard: cx.tick,
             since: cx.tick,
             opened: false,
-            alive: false,
-            guest: true,
+            user: User::Unknown,
             closing: false,
             client_done: false,
             deaf: false,
@@ -182,10 +196,25 @@ impl Conn {
             blocked: false,
             ended: false,
             behind: false,
-            stalled: false,
-            waits: false,
+            pause: Pause::No,
             half_closed: false,
         }
+    }
+
+    /// Nobody has logged in on it yet, as on HTTP nobody ever does.
+    pub(crate) fn is_guest(&self) -> bool {
+        self.user != User::Member
+    }
+
+    /// Whether others go first: nobody is logged in there, or more comes than its share. What is done for these is done a
+    /// little at a time and when nobody else has anything, so that a flood of them is their own trouble.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.is_guest() || self.behind || self.share.as_ref().is_some_and(|share| share.is_short())
+    }
+
+    /// Its other side has ended, and the pipeline, which knows of it, does not know that yet.
+    pub(crate) fn leaves(&self) -> bool {
+        self.ended && self.opened
     }
 
     pub(crate) fn is_http(&self) -> bool {
@@ -223,18 +252,18 @@ impl Conn {
     pub(crate) fn longest_frame(&self, base64: bool, cx: &Context) -> usize {
         let max = cx.shared.options.max_frame;
         let max = if base64 { max.saturating_add(2) / 3 * 4 } else { max };
-        if self.guest { max.min(GUEST_FRAME) } else { max }
+        if self.is_guest() { max.min(GUEST_FRAME) } else { max }
     }
 
     /// Replies that may wait, in bytes, until it is read no further.
     pub(crate) fn most_replies(&self, cx: &Context) -> usize {
-        if self.guest { GUEST_REPLIES.min(cx.shared.options.outbox) } else { cx.shared.options.outbox }
+        if self.is_guest() { GUEST_REPLIES.min(cx.shared.options.outbox) } else { cx.shared.options.outbox }
     }
 
     /// Somebody has logged in.
     pub(crate) fn logged_in(&mut self, peer: ClientId, cx: &mut Context) {
-        (self.alive, self.session) = (true, Some(peer));
-        if !std::mem::take(&mut self.guest) {
+        self.session = Some(peer);
+        if std::mem::replace(&mut self.user, User::Member) == User::Member {
             return;
         }
         // Its next command takes a share of the full size; what waited for a guest's may go on.
@@ -361,13 +390,13 @@ impl Conn {
             Speaks::Http(_) => Some(silent()),
             // Not being read is not being silent.
             _ if self.is_paused() => None,
-            _ if self.alive => Some(silent()),
+            _ if self.user != User::Unknown => Some(silent()),
             _ => Some(silent().min((Context::tick_after(self.since, options.login_timeout), 4108, "LOGIN_TIMEOUT"))),
         }
     }
 
     fn is_paused(&self) -> bool {
-        self.waits || self.share.as_ref().is_some_and(|share| share.is_paused())
+        self.pause == Pause::Turn || self.share.as_ref().is_some_and(|share| share.is_paused())
     }
 
     /// Closes it if it is overdue; otherwise sets the next look.

@@ -88,6 +88,11 @@ impl Share {
         self.paused.load(SeqCst)
     }
 
+    /// Half of its credits are in use.
+    pub(crate) fn is_short(&self) -> bool {
+        !self.is_low()
+    }
+
     fn is_low(&self) -> bool {
         self.count.load(SeqCst) <= self.most / 2 && self.bytes.load(SeqCst) <= self.most_bytes / 2
     }

@@ -53,7 +53,8 @@ pub struct Frame {
     pub received_ns: u64,
     /// Keep it until the command has been answered.
     pub credit: Credit,
-    /// Given to commands that came back as [`NotTaken::Later`]. Keep it until the next one may come.
+    /// Given to whatever a guest says, and to commands that came back as [`NotTaken::Later`]. Keep it until the next one
+    /// may come.
     pub turn: Option<Turn>,
 }
 

@@ -11,6 +11,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that the kernel keeps for a reactor that is busy.
 pub const BACKLOG: u16 = 4096;
+/// Bytes that the kernel takes for a connection before they can be sent. It would take megabytes from those who do not read,
+/// and a flood of them would leave everybody else without memory for TCP. More than a write makes ready in one go.
+#[cfg(target_os = "linux")]
+const NOT_SENT: u32 = 128 << 10;
 
 /// Binds `addr` once for each reactor. `what` names it in the error.
 pub(crate) fn bind(addr: SocketAddr, reactors: usize, what: &str) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
@@ -44,6 +48,9 @@ fn bind_one(addr: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     if shared {
         return Err(io::Error::other("several reactors need SO_REUSEPORT, which this system lacks"));
     }
+    // Accepted sockets take it over.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(NOT_SENT)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG.into())?;

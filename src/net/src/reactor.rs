@@ -1,8 +1,12 @@
 //! One reactor: a thread with its poll, its listeners and its connections.
 //!
 //! A turn: wait; read what came; take mail; go on with broadcasts; let go of what was held back; look at deadlines;
-//! then write to every connection that has something, once. Each step has a budget, what is left is the next turn's,
-//! which then does not wait. Those who are logged in come before those who are not yet, or no more.
+//! write to every connection that has something, once; then a slice of time for those who may wait. Each step has a
+//! budget, what is left is the next turn's, which then does not wait.
+//!
+//! Who may wait: whoever wants in, is not logged in yet or no more, asks over HTTP, or sends more than its share. Whatever
+//! they do and however many they are, a turn gives them no more than the slice, or half of what the others took if that is
+//! more, and everybody else was served before.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -21,7 +25,7 @@ use mio::{Events, Interest, Poll, Token};
 use tidegate_domain::ids::{ClientId, ConnId};
 
 use crate::accept::Acceptor;
-use crate::conn::{Conn, Context, Port, Speaks, TICK};
+use crate::conn::{Conn, Context, Pause, Port, Speaks, TICK, User};
 use crate::door::Frame;
 use crate::gate::{Gates, Held, Passage};
 use crate::groups::{Broadcast, Groups};
@@ -31,7 +35,7 @@ use crate::net::{Shared, phase};
 use crate::outbox::{Kind, Parts};
 use crate::stats::add;
 use crate::table::{Notice, Table};
-use crate::turnstile::Turnstile;
+use crate::turnstile::{Turn, Turnstile};
 use crate::wheel::Wheel;
 use crate::{AFTER_REPLY, SLOW_READER};
 
@@ -40,9 +44,10 @@ const HTTP: Token = Token(1);
 const TCP: Token = Token(2);
 
 /// What one socket read may bring.
-const READ_BUFFER: usize = 64 << 10;
-/// What reading from guests may take of one turn, in nanoseconds: a TLS handshake takes a fifth of it.
-const GUESTS_NS: u64 = 1_000_000;
+const READ_BUFFER: usize = 16 << 10;
+/// What a turn spends on those who may wait, in nanoseconds; whoever is served when it is over is served to the end, and a
+/// TLS handshake takes four times as long.
+const SLICE_NS: u64 = 50_000;
 /// Notices queued, and connections to write to, in one turn; a write costs about ten times a notice.
 const NOTICES: usize = 4096;
 const WRITES: usize = 512;
@@ -59,16 +64,47 @@ pub(crate) struct Reactor {
     groups: Groups,
     gates: Gates,
     wheel: Wheel<ConnId>,
-    /// Readable connections on which nobody is logged in, and those whose other side has ended. When thousands are cut at
-    /// once and come back, those that stayed must not wait for all of them.
-    guests: VecDeque<ConnId>,
-    ended: VecDeque<ConnId>,
+    waiting: Waiting,
+    /// Whether an ended connection goes before a command that waits for its turn, where only one can.
+    ended_first: bool,
+    /// Those that wait and whose time may be over.
+    due: VecDeque<ConnId>,
     /// Mail that was taken over and not worked on yet.
     inbox: VecDeque<Mail>,
     /// How much of the first delivery in the inbox is done.
     delivered: usize,
     start_ns: u64,
     cx: Context,
+}
+
+/// Connections that wait until the others have had theirs. When thousands are cut at once and come back, or make a flood,
+/// those that stay must not wait for all of them.
+#[derive(Default)]
+struct Waiting {
+    /// On which somebody is logged in.
+    members: VecDeque<ConnId>,
+    guests: VecDeque<ConnId>,
+    /// Whose other side has ended, which the pipeline must be told: they need a turn.
+    ended: VecDeque<ConnId>,
+}
+
+impl Waiting {
+    fn add(&mut self, conn: &mut Conn) {
+        if mem::replace(&mut conn.behind, true) {
+            return;
+        }
+        let queue = match conn.is_guest() {
+            _ if conn.leaves() => &mut self.ended,
+            true => &mut self.guests,
+            false => &mut self.members,
+        };
+        queue.push_back(conn.id);
+    }
+
+    /// Nobody waits, but for those who may need a turn.
+    fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.guests.is_empty()
+    }
 }
 
 impl Reactor {
@@ -96,8 +132,9 @@ impl Reactor {
             groups: Groups::new(),
             gates: Gates::default(),
             wheel: Wheel::new(0),
-            guests: VecDeque::new(),
-            ended: VecDeque::new(),
+            waiting: Waiting::default(),
+            ended_first: false,
+            due: VecDeque::new(),
             inbox: VecDeque::new(),
             delivered: 0,
             start_ns,
@@ -134,6 +171,7 @@ impl Reactor {
             }
             self.cx.post.awake();
             self.read_clock();
+            let begun_ns = self.cx.now_ns;
             self.enter_phase();
             for event in &events {
                 match event.token() {
@@ -144,18 +182,15 @@ impl Reactor {
                     _ => self.look_at(event),
                 }
             }
-            self.attend();
-            self.lend(); // before guests: what members said must not wait for them
-            self.accept();
-            self.read_guests();
-            self.part();
-            self.take_turns();
+            self.lend(); // at once: what members said must not wait for others
             self.mail();
             self.walk();
             self.release();
             self.look_at_deadlines();
             self.flush();
-            self.lend(); // for what came up since: guests, and connections that ended
+            self.attend();
+            self.serve_those_who_wait(begun_ns);
+            self.lend(); // for what came up since
             if self.groups.is_busy() || !self.inbox.is_empty() {
                 thread::yield_now(); // it does not sleep now, and where processors are few, the stages' threads wait for it
             }
@@ -175,25 +210,22 @@ impl Reactor {
     /// Something happened at a connection's socket.
     fn look_at(&mut self, event: &Event) {
         let Some(conn) = self.table.by_token(event.token()) else { return };
-        if event.is_writable() && mem::take(&mut conn.blocked) {
+        conn.ended |= event.is_read_closed() || event.is_error();
+        let writable = event.is_writable() && mem::take(&mut conn.blocked);
+        if writable {
             add(&self.cx.post.counters.blocked, u64::MAX);
+        }
+        if !writable && !event.is_readable() && !conn.ended {
+            return;
+        }
+        if conn.ended || conn.may_wait() {
+            return self.waiting.add(conn);
+        }
+        if writable {
             conn.touch(&mut self.cx);
         }
-        conn.ended |= event.is_read_closed() || event.is_error();
-        let queue = match conn.ended {
-            _ if conn.is_http() => None,
-            true => Some(&mut self.ended),
-            false if conn.is_guest() => Some(&mut self.guests),
-            false => None,
-        };
-        match queue {
-            _ if !event.is_readable() && !conn.ended => {}
-            None => read(conn, conn.ended, &mut self.cx),
-            Some(_) if conn.behind => {}
-            Some(queue) => {
-                conn.behind = true;
-                queue.push_back(conn.id);
-            }
+        if event.is_readable() {
+            read(conn, false, &mut self.cx);
         }
         if conn.dead {
             let id = conn.id;
@@ -204,7 +236,8 @@ impl Reactor {
     /// How long the next turn may wait: not at all while there is work.
     fn timeout(&mut self) -> Option<Duration> {
         let busy = !self.inbox.is_empty()
-            || !self.guests.is_empty()
+            || !self.waiting.is_empty()
+            || !self.due.is_empty()
             || !self.cx.again.is_empty()
             || !self.cx.dirty.is_empty()
             || self.groups.is_busy()
@@ -263,86 +296,132 @@ impl Reactor {
         self.cx.shared.reached[usize::from(phase)].fetch_add(1, SeqCst);
     }
 
-    fn accept(&mut self) {
-        for acceptor in &mut self.acceptors {
-            acceptor.accept(&self.poll, &mut self.table, &mut self.cx);
-        }
-    }
-
     /// Connections that can go on: credits came back, the HTTP side has something, or a turn was not enough.
     fn attend(&mut self) {
-        let again = mem::take(&mut self.cx.again);
+        for id in mem::take(&mut self.cx.again) {
+            if let Some(conn) = self.table.get(id) {
+                self.waiting.add(conn);
+            }
+        }
         let mut asked = Vec::new();
         self.cx.post.take_attention(&mut asked);
-        for (id, was_asked) in again.into_iter().map(|id| (id, false)).chain(asked.into_iter().map(|id| (id, true))) {
-            let Some(conn) = self.table.get(id) else { continue };
-            if matches!(conn.speaks, Speaks::Http(_)) {
-                conn.touch(&mut self.cx);
-            } else if was_asked {
-                // Until now it was not read, which was not its silence.
-                conn.heard = self.cx.tick;
-            }
-            read(conn, true, &mut self.cx);
-            if conn.dead {
-                self.bury(id);
-            }
-        }
-    }
-
-    /// Reads ended connections to their end, as many as may be on their way through the pipeline.
-    fn part(&mut self) {
-        while !self.ended.is_empty() {
-            let Some(turn) = self.cx.turnstile.leave() else { return };
-            let Some(id) = self.ended.pop_front() else { return };
-            let Some(conn) = self.table.get(id) else { continue };
-            conn.behind = false;
-            self.cx.parting = Some(turn);
-            read(conn, true, &mut self.cx);
-            if conn.dead {
-                self.bury(id);
-            }
-            self.cx.parting = None;
-        }
-        self.cx.turnstile.all_left();
-    }
-
-    /// Some of the guests, the first who came first.
-    fn read_guests(&mut self) {
-        let end_ns = (self.cx.shared.options.clock)() + GUESTS_NS;
-        while let Some(id) = self.guests.pop_front() {
-            let Some(conn) = self.table.get(id) else { continue };
-            if conn.ended {
-                self.ended.push_back(id);
-                continue;
-            }
-            conn.behind = false;
-            read(conn, false, &mut self.cx);
-            if conn.dead {
-                self.bury(id);
-            }
-            if (self.cx.shared.options.clock)() > end_ns {
-                return;
-            }
-        }
-    }
-
-    /// Commands that waited for their turn, and then what stands behind them on their connections.
-    fn take_turns(&mut self) {
-        while let Some((id, frame)) = self.cx.turnstile.next(self.cx.now_ns) {
-            let Some(conn) = self.table.get(id) else { continue };
-            conn.waits = false;
-            // Until now it was not read, which was not its silence.
-            conn.heard = self.cx.tick;
-            guard(conn, &mut self.cx, |conn, cx| {
-                if conn.is_open() && cx.phase == phase::SERVING {
-                    // It waited here, not in the pipeline.
-                    conn.hand_over(Frame { received_ns: cx.now_ns, ..frame }, cx);
+        for id in asked {
+            if let Some(conn) = self.table.get(id) {
+                if !conn.is_http() {
+                    // Until now it was not read, which was not its silence.
+                    conn.heard = self.cx.tick;
                 }
-                conn.readable(true, cx);
-            });
-            if conn.dead {
-                self.bury(id);
+                self.waiting.add(conn);
             }
+        }
+    }
+
+    /// A slice of time for them, in which they take turns: one that comes, one whose time may be over, one that leaves, a
+    /// command whose turn it is, a member, a guest. Where the others take long, these get no less than half as much.
+    fn serve_those_who_wait(&mut self, begun_ns: u64) {
+        if self.waiting.is_empty()
+            && self.waiting.ended.is_empty()
+            && self.due.is_empty()
+            && !self.cx.turnstile.is_awaited()
+            && self.acceptors.iter().all(|acceptor| !acceptor.ready && acceptor.retry_at.is_none())
+        {
+            return;
+        }
+        self.cx.now_ns = (self.cx.shared.options.clock)();
+        let end_ns = self.cx.now_ns + SLICE_NS.max((self.cx.now_ns - begun_ns) / 2);
+        loop {
+            let mut any = false;
+            for acceptor in &mut self.acceptors {
+                any |= acceptor.accept(&self.poll, &mut self.table, &mut self.cx);
+            }
+            any |= self.look_at_due();
+            // Both need a place inside. Where there are few, as on a slow disk, neither may have them all.
+            self.ended_first = !self.ended_first;
+            any |= self.ended_first && self.part();
+            any |= self.take_turn();
+            any |= !self.ended_first && self.part();
+            let member = self.waiting.members.pop_front();
+            let guest = self.waiting.guests.pop_front();
+            for id in [member, guest].into_iter().flatten() {
+                self.serve(id, None);
+                any = true;
+            }
+            self.cx.now_ns = (self.cx.shared.options.clock)();
+            if !any || self.cx.now_ns >= end_ns {
+                break;
+            }
+        }
+        self.cx.turnstile.leaving(!self.waiting.ended.is_empty());
+        self.set_timers();
+        self.flush();
+    }
+
+    fn look_at_due(&mut self) -> bool {
+        let Some(id) = self.due.pop_front() else { return false };
+        // What it has said may wait unread, which is not its silence.
+        if self.table.get(id).is_some_and(|conn| conn.behind && !conn.leaves()) {
+            self.serve(id, None);
+        }
+        if let Some(conn) = self.table.get(id) {
+            conn.check_deadline(&mut self.cx);
+            self.settle(id);
+        }
+        true
+    }
+
+    /// Serves an ended connection, if not too many are on their way through the pipeline.
+    fn part(&mut self) -> bool {
+        if self.waiting.ended.is_empty() {
+            return false;
+        }
+        let Some(turn) = self.cx.turnstile.leave() else { return false };
+        let Some(id) = self.waiting.ended.pop_front() else { return false };
+        self.serve(id, Some(turn));
+        true
+    }
+
+    /// A command that waited for its turn. What stands behind it on its connection waits again.
+    fn take_turn(&mut self) -> bool {
+        let Some((id, frame)) = self.cx.turnstile.next(self.cx.now_ns) else { return false };
+        let Some(conn) = self.table.get(id) else { return true };
+        conn.pause = Pause::No;
+        // Until now it was not read, which was not its silence.
+        conn.heard = self.cx.tick;
+        guard(conn, &mut self.cx, |conn, cx| {
+            if conn.is_open() && cx.phase == phase::SERVING {
+                // It waited here, not in the pipeline.
+                conn.hand_over(Frame { received_ns: cx.now_ns, ..frame }, cx);
+            }
+        });
+        self.waiting.add(conn);
+        self.settle(id);
+        true
+    }
+
+    /// Reads from a connection that waited and writes to it: why it waited, and whether its socket takes more again, is not
+    /// remembered. `turn`: for the news of its end.
+    fn serve(&mut self, id: ConnId, turn: Option<Turn>) {
+        let Some(conn) = self.table.get(id) else { return };
+        if turn.is_none() && conn.leaves() {
+            // It ended while it waited.
+            return self.waiting.ended.push_back(id);
+        }
+        conn.behind = false;
+        self.cx.parting = turn;
+        read(conn, true, &mut self.cx);
+        conn.dirty = true;
+        self.settle(id);
+        self.cx.parting = None;
+    }
+
+    /// Writes to a connection, if that was not done yet, and drops it if it is dead.
+    fn settle(&mut self, id: ConnId) {
+        let Some(conn) = self.table.get(id) else { return };
+        if mem::take(&mut conn.dirty) {
+            conn.flush(&mut self.cx);
+        }
+        if conn.dead {
+            self.bury(id);
         }
     }
 
@@ -456,8 +535,8 @@ impl Reactor {
                 }
             }
             Mail::Alive { conn } => {
-                if let Some(conn) = table.get(conn) {
-                    conn.alive = true;
+                if let Some(conn) = table.get(conn).filter(|conn| conn.is_guest()) {
+                    conn.user = User::Alive;
                 }
             }
             Mail::Close { conn, code, reason } => {
@@ -503,11 +582,19 @@ impl Reactor {
         self.wheel.advance(self.cx.tick.into(), &mut due);
         for id in due {
             let Some(conn) = self.table.get(id) else { continue };
+            if conn.may_wait() {
+                self.due.push_back(id);
+                continue;
+            }
             conn.check_deadline(&mut self.cx);
             if conn.dead {
                 self.bury(id);
             }
         }
+        self.set_timers();
+    }
+
+    fn set_timers(&mut self) {
         for (tick, id) in self.cx.timers.drain(..) {
             self.wheel.set(tick.into(), id);
         }
@@ -520,16 +607,9 @@ impl Reactor {
         // Deliveries are measured to here: just before they are written.
         self.cx.now_ns = (self.cx.shared.options.clock)();
         for id in mem::take(&mut self.cx.dirty) {
-            let Some(conn) = self.table.get(id) else { continue };
-            conn.dirty = false;
-            conn.flush(&mut self.cx);
-            if conn.dead {
-                self.bury(id);
-            }
+            self.settle(id);
         }
-        for (tick, id) in self.cx.timers.drain(..) {
-            self.wheel.set(tick.into(), id);
-        }
+        self.set_timers();
     }
 
     fn bury(&mut self, id: ConnId) {

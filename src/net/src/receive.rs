@@ -11,7 +11,9 @@ use tidegate_protocol::frame::tcp::{self, TcpError};
 use tidegate_protocol::frame::websocket::{Event, into_bytes, write};
 use tidegate_protocol::frame::{base64, keep};
 
-use crate::conn::{Conn, Context, GUEST_CREDITS, GUEST_KEPT, GUEST_READ, HTTP_KEPT, HTTP_READ, Http, Port, Speaks};
+use crate::conn::{
+    Conn, Context, GUEST_CREDITS, GUEST_KEPT, GUEST_READ, HTTP_KEPT, HTTP_READ, Http, Pause, Port, Speaks,
+};
 use crate::credit::Share;
 use crate::door::{ConnMeta, Frame, NotTaken, Refusal, Transport};
 use crate::http_handoff::{Chunk, HttpSender, HttpStream};
@@ -21,8 +23,8 @@ use crate::outbox::Kind;
 use crate::stats::add;
 use crate::tls::Tls;
 
-/// Reads of one connection in one turn, so that none keeps the others waiting.
-const READS: usize = 4;
+/// Reads of one connection at a time, so that none keeps the others waiting: whoever has more to say waits in turn.
+const READS: usize = 2;
 
 const UNPARSEABLE: (u16, &str) = (4114, "UNPARSEABLE_RAW_MESSAGE");
 
@@ -40,7 +42,7 @@ impl Conn {
             }
             let most = match self.speaks {
                 Speaks::Http(_) => HTTP_READ,
-                _ if self.guest => GUEST_READ,
+                _ if self.is_guest() => GUEST_READ,
                 _ => raw.len(),
             };
             match self.socket.read(&mut raw[..most]) {
@@ -89,13 +91,10 @@ impl Conn {
     /// A command would be taken now.
     fn admits(&mut self, cx: &Context) -> bool {
         let waiting = self.outbox.as_ref().map_or(0, |outbox| outbox.asked());
-        self.stalled = waiting > self.most_replies(cx);
-        !self.stalled && !self.waits && cx.phase == phase::SERVING && self.has_credit()
-    }
-
-    /// Nobody is logged in there. Of HTTP there are as many connections as the HTTP side has places for.
-    pub(crate) fn is_guest(&self) -> bool {
-        self.guest && !self.is_http()
+        if self.pause != Pause::Turn {
+            self.pause = if waiting > self.most_replies(cx) { Pause::Replies } else { Pause::No };
+        }
+        self.pause == Pause::No && cx.phase == phase::SERVING && self.has_credit()
     }
 
     fn has_credit(&self) -> bool {
@@ -131,7 +130,7 @@ impl Conn {
             self.broken(cx);
         } else if ended && !self.dead {
             self.ended(cx);
-        } else if self.is_guest() && kept + self.unread.len() > GUEST_KEPT {
+        } else if self.is_guest() && !self.is_http() && kept + self.unread.len() > GUEST_KEPT {
             self.broken(cx);
         }
     }
@@ -305,9 +304,14 @@ impl Conn {
         self.hand_over(Frame { bytes, received_ns: cx.now_ns, credit, turn: None }, cx);
     }
 
-    /// A command, maybe one that has waited for its turn.
+    /// A command, maybe one that has waited for its turn. A guest's takes one whatever it says: those of a thousand guests
+    /// must not stand in the pipeline before everybody else's.
     pub(crate) fn hand_over(&mut self, frame: Frame, cx: &mut Context) {
-        let frame = match cx.shared.door.frame(self.id, frame) {
+        let taken = match self.is_guest() && frame.turn.is_none() {
+            true => Err(NotTaken::Later(frame)),
+            false => cx.shared.door.frame(self.id, frame),
+        };
+        let frame = match taken {
             Ok(()) => return,
             Err(NotTaken::Refused(refusal)) => return self.refused(refusal, cx),
             Err(NotTaken::Later(frame)) => frame,
@@ -315,7 +319,7 @@ impl Conn {
         match cx.turnstile.enter() {
             Some(turn) => self.hand_over(Frame { turn: Some(turn), ..frame }, cx),
             None => {
-                self.waits = true;
+                self.pause = Pause::Turn;
                 cx.turnstile.wait(self.id, frame);
             }
         }
@@ -334,7 +338,7 @@ impl Conn {
         let options = &cx.shared.options;
         let (credits, bytes) = match self.speaks {
             Speaks::Http(_) => (options.credits, options.credit_bytes.min(HTTP_KEPT)),
-            _ if self.guest => (options.credits.min(GUEST_CREDITS), options.credit_bytes),
+            _ if self.is_guest() => (options.credits.min(GUEST_CREDITS), options.credit_bytes),
             _ => (options.credits, options.credit_bytes),
         };
         self.share.get_or_insert_with(|| Share::new(self.id, cx.post.clone(), credits, bytes))

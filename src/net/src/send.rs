@@ -7,7 +7,7 @@ use flume::TryRecvError;
 use tidegate_domain::ids::ClientId;
 
 use crate::SLOW_READER;
-use crate::conn::{Conn, Context, Speaks};
+use crate::conn::{Conn, Context, Pause, Speaks};
 use crate::mail::Class;
 use crate::outbox::{Entry, Kind, Outbox, Pushed};
 use crate::stats::{Counters, add};
@@ -91,8 +91,10 @@ impl Conn {
                 Err(_) => return self.broken(cx),
             }
         }
-        if self.stalled && self.outbox.as_ref().is_none_or(|outbox| outbox.asked() <= self.most_replies(cx)) {
-            self.stalled = false;
+        if self.pause == Pause::Replies
+            && self.outbox.as_ref().is_none_or(|outbox| outbox.asked() <= self.most_replies(cx))
+        {
+            self.pause = Pause::No;
             cx.again.push(self.id);
         }
         if self.blocked {

@@ -1,13 +1,14 @@
-//! A reactor's turnstile: log-ins and ends of connections pass through the pipeline a few at a time.
+//! A reactor's turnstile: log-ins, what guests say, and ends of connections pass through the pipeline a few at a time.
 //!
-//! Thousands of them may come in one moment, when a fleet is cut and comes back, and everybody else's messages would stand
-//! behind them all. A command that the door wants to take turns, and that finds no place, waits here. Its connection is
-//! not read meanwhile: TCP pushes back, what follows keeps its order, and nobody holds more than he may keep anyway. The
-//! first who came is the next to go, at the latest after a time that clients certainly wait: then the door decides as
-//! about any other command. An ended connection that finds no place is just not read to its end yet.
+//! Thousands of them may come in one moment, when a fleet is cut and comes back or somebody makes a flood, and
+//! everybody else's messages would stand behind them all. A command that is to take turns, and that finds no place,
+//! waits here. Its connection is not read meanwhile: TCP pushes back, what follows keeps its order, and nobody holds
+//! more than he may keep anyway. The first who came is the next to go, at the latest after a time that clients
+//! certainly wait: then the door decides as about any other command. An ended connection that finds no place is just
+//! not read to its end yet.
 //!
-//! `count` is of turns that were given and not dropped. Whoever drops one and sees `awaited` wakes the reactor, which sets
-//! `awaited` before it looks at `count` and sleeps.
+//! `count` is of turns that were given and not dropped. Whoever drops one and sees `awaited` wakes the reactor, which
+//! sets `awaited` before it looks at `count` and sleeps.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -71,18 +72,15 @@ impl Turnstile {
     }
 
     /// A turn for an ended connection, which goes before all commands: it frees what they may need.
-    pub(crate) fn leave(&mut self) -> Option<Turn> {
-        let turn = self.place();
-        self.leaving = turn.is_none();
-        self.await_places();
-        turn
+    pub(crate) fn leave(&self) -> Option<Turn> {
+        self.place()
     }
 
-    /// No ended connection is left.
-    pub(crate) fn all_left(&mut self) {
-        if std::mem::take(&mut self.leaving) {
-            self.await_places();
-        }
+    /// Whether ended connections are left that still need a turn. Said at the end of each of the reactor's turns, whatever
+    /// ended it: with one left and nobody to wait for, the reactor would sleep on it.
+    pub(crate) fn leaving(&mut self, some: bool) {
+        self.leaving = some;
+        self.await_places();
     }
 
     pub(crate) fn wait(&mut self, conn: ConnId, frame: Frame) {
@@ -112,7 +110,8 @@ impl Turnstile {
         self.waiting.front().map(|(_, frame)| frame.received_ns.saturating_add(self.patience_ns))
     }
 
-    fn is_awaited(&self) -> bool {
+    /// Whether anybody waits.
+    pub(crate) fn is_awaited(&self) -> bool {
         self.leaving || !self.waiting.is_empty()
     }
 

@@ -2,7 +2,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidegate_net::{Class, Mail, Options, SLOW_READER};
@@ -28,6 +28,24 @@ fn a_slow_reader_is_closed_and_others_are_served() {
     drop(slow);
     eventually("it is forgotten", || server.net.stats().connections == 1);
     assert_eq!(server.net.stats().blocked, 0);
+}
+
+/// What waits for a client that does not read is bounded in the kernel, too.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_kernel_keeps_little_for_a_slow_reader() {
+    let server = serve(Options { outbox: 64 << 10, ..Options::default() });
+    let (client, conn) = server.tcp_client();
+    // What the client's own side takes.
+    socket2::SockRef::from(&client.0).set_recv_buffer_size(64 << 10).unwrap();
+    let frame = Bytes::from(vec![1; 16 << 10]);
+    let mut sent = 0;
+    while server.net.stats().slow_readers == 0 {
+        sent += frame.len();
+        assert!(sent < 2 << 20, "so much is kept for it");
+        server.deliver(&[(conn, "slow")], frame.clone(), Class::Normal, None);
+        eventually("it is on its way", || server.net.stats().mailbox_depth == 0);
+    }
 }
 
 #[test]
@@ -161,9 +179,16 @@ fn credits_are_bounded_in_bytes_and_one_command_always_fits() {
     }
 }
 
-/// So many clients that have said something for which a turn is needed, and what follows it.
+fn member(server: &Server) -> Framed<TcpStream> {
+    let (mut client, conn) = server.tcp_client();
+    server.log_in(conn);
+    assert_eq!(client.receive(), b"welcome");
+    client
+}
+
+/// So many members that have said something for which a turn is needed, and what follows it.
 fn take_turns(server: &Server, clients: usize) -> Vec<Framed<TcpStream>> {
-    let mut all: Vec<_> = (0..clients).map(|_| server.tcp_client().0).collect();
+    let mut all: Vec<_> = (0..clients).map(|_| member(server)).collect();
     server.door.holds.store(true, SeqCst);
     for (n, client) in all.iter_mut().enumerate() {
         client.send(format!("turn {n}").as_bytes());
@@ -180,10 +205,10 @@ fn said(server: &Server, what: &str) -> usize {
 #[test]
 fn commands_that_take_turns_come_in_a_few_at_a_time_and_hold_up_nobody_else() {
     let server = serve(Options { turns: 2, turn_patience: PATIENCE * 10, ..Options::default() });
+    let mut other = member(&server);
     let mut clients = take_turns(&server, 5);
     eventually("two are in, and what follows them", || (said(&server, "turn"), said(&server, "after")) == (2, 2));
     server.door.holds.store(false, SeqCst);
-    let (mut other, _) = server.tcp_client();
     other.send(b"me too");
     assert_eq!(other.receive(), b"me too");
     assert_eq!((said(&server, "turn"), said(&server, "after")), (2, 2));
@@ -196,9 +221,77 @@ fn commands_that_take_turns_come_in_a_few_at_a_time_and_hold_up_nobody_else() {
     }
 }
 
+/// Whatever a guest says takes a turn.
+#[test]
+fn commands_of_guests_come_in_a_few_at_a_time_and_hold_up_no_member() {
+    let server = serve(Options { turns: 2, turn_patience: PATIENCE * 10, ..Options::default() });
+    let mut member = member(&server);
+    let mut guests: Vec<_> = (0..5).map(|_| server.tcp_client().0).collect();
+    server.door.holds.store(true, SeqCst);
+    for guest in &mut guests {
+        guest.send(b"guest");
+    }
+    eventually("two are in", || said(&server, "guest") == 2);
+    server.door.holds.store(false, SeqCst);
+    member.send(b"me first");
+    assert_eq!(member.receive(), b"me first");
+    assert_eq!(said(&server, "guest"), 2);
+    server.door.held.lock().unwrap().clear();
+    for guest in guests.iter_mut().skip(2) {
+        assert_eq!(guest.receive(), b"guest");
+    }
+}
+
+/// Who says its last before it has read anything gets all answers that there are by then, and is let go when it has them,
+/// logged in or not.
+#[test]
+fn who_ends_its_side_first_gets_its_answers() {
+    const COMMANDS: usize = 400;
+    let server = serve(Options::default());
+    for is_member in [false, true] {
+        let mut client = if is_member { member(&server) } else { server.tcp_client().0 };
+        socket2::SockRef::from(&client.0).set_recv_buffer_size(32 << 10).unwrap();
+        let writer = client.0.try_clone().unwrap();
+        let writes = std::thread::spawn(move || {
+            let mut writer = Framed(writer);
+            for n in 0..COMMANDS {
+                writer.send(&[n as u8; 1 << 10]);
+            }
+            writer.0.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        std::thread::sleep(Duration::from_millis(200));
+        let mut answers = 0;
+        while let Some(answer) = client.try_receive() {
+            assert_eq!(answer, [answers as u8; 1 << 10], "answer {answers}, member: {is_member}");
+            answers += 1;
+        }
+        writes.join().unwrap();
+        assert!(answers >= COMMANDS - Options::default().credits as usize, "{answers}, member: {is_member}");
+    }
+    eventually("both are let go", || server.net.stats().connections == 0);
+}
+
+/// Also where a turn of the reactor was not long enough for all of them, there are places enough, and nothing else happens
+/// that would wake it.
+#[test]
+fn when_all_go_at_once_all_are_let_go() {
+    const CLIENTS: usize = 400;
+    let server = serve(Options { turns: 2 * CLIENTS, reactors: 1, ..Options::default() });
+    for _ in 0..5 {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| server.tcp_client().0).collect();
+        eventually("they are there", || server.net.stats().connections == CLIENTS as u64);
+        drop(clients);
+        let begun = Instant::now();
+        eventually("all have gone", || server.net.stats().connections == 0);
+        // A reactor that sleeps on them is woken by its clock, a second later.
+        assert!(begun.elapsed() < Duration::from_millis(900), "they were let go only after {:?}", begun.elapsed());
+    }
+}
+
 #[test]
 fn when_all_go_at_once_the_door_hears_of_a_few_at_a_time() {
     let server = serve(Options { turns: 2, ..Options::default() });
+    let mut other = member(&server);
     let clients: Vec<_> = (0..5).map(|_| server.tcp_client().0).collect();
     server.door.holds.store(true, SeqCst);
     drop(clients);
@@ -208,7 +301,6 @@ fn when_all_go_at_once_the_door_hears_of_a_few_at_a_time() {
     };
     eventually("the door has heard of two", || gone() == 2);
     server.door.holds.store(false, SeqCst);
-    let (mut other, _) = server.tcp_client();
     other.send(b"me too");
     assert_eq!(other.receive(), b"me too");
     assert_eq!(gone(), 2);
