@@ -374,7 +374,7 @@ fn bench_a_bad_one(copies: fn(u32) -> u32) -> Output {
     ])
 }
 
-/// Answers log-ins, starts and messages, and passes messages on.
+/// Answers log-ins, starts, pages and messages, and passes messages on.
 fn serve(mut client: TcpStream, mut receiver: Option<TcpStream>, copies: fn(u32) -> u32) {
     let mut count = 0;
     while let Some(frame) = frame(&mut client) {
@@ -388,6 +388,9 @@ fn serve(mut client: TcpStream, mut receiver: Option<TcpStream>, copies: fn(u32)
             reply.cmd = asked.cmd;
             reply.op = Some(OpType::Started as i32);
             reply.conv_message = Some(Box::new(ConvCommand { cid: Some("c".into()), ..Default::default() }));
+        } else if asked.cmd == Some(CommandType::Logs as i32) {
+            reply.cmd = asked.cmd;
+            reply.logs_message = Some(Box::default());
         } else {
             reply.cmd = Some(CommandType::Ack as i32);
             reply.ack_message = Some(AckCommand { uid: Some("m".into()), ..Default::default() });

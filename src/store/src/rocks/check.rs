@@ -34,6 +34,13 @@ pub struct Finding {
     pub means: &'static str,
 }
 
+impl Finding {
+    /// What was acknowledged is missing, or may be, and RocksDB would not say so: a manifest that is not there it misses itself.
+    pub(super) fn is_silent(&self) -> bool {
+        self.file.is_file() || self.means == LOG
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.file.display(), self.what)
@@ -106,7 +113,10 @@ pub(super) fn damaged_logs(folder: &Folder) -> Vec<Finding> {
         }
     }
     if !findings.iter().any(|finding| finding.means == MANIFEST) {
-        findings.extend(noted::shortened(folder.path(), rocks, MANIFEST));
+        findings.extend(noted::shortened_manifest(folder.path(), rocks, MANIFEST));
+    }
+    if !findings.iter().any(|finding| finding.means == LOG) {
+        findings.extend(noted::shortened_log(folder.path(), rocks, LOG));
     }
     findings
 }

@@ -14,13 +14,14 @@ use tidegate_domain::command::Direction;
 use tidegate_domain::conversation::Conversation;
 use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
 
-use super::check;
+use super::check::{self, Finding};
 use super::folder::{self, Folder};
 use super::meta::Meta;
+use super::noted::{self, LogNote};
 use super::read::{History, Range};
 use super::refused::{self, Mark, Refused};
 use super::syncer::Syncer;
-use super::{RocksOptions, Sync, noted, tables, write};
+use super::{RocksOptions, Sync, tables, write};
 use crate::{Change, Clock, Marks, Page, Store, StoreError, Stored, Synced, UnreadCount, codec, key, unread, valid};
 
 /// Free space, in bytes, below which there is a warning.
@@ -32,6 +33,8 @@ pub(super) struct Opened {
     pub db: Arc<DB>,
     pub meta: Meta,
     pub refused: Refused,
+    /// Absent where it cannot be written: then a log that is cut later is not found.
+    log_note: Option<LogNote>,
     /// Set by the first write that failed.
     pub broken: Arc<OnceLock<String>>,
     /// Commits that synced, and what they took, in nanoseconds.
@@ -67,11 +70,14 @@ impl Opened {
             Sync::Interval(every) => Some(Syncer::begin(db.clone(), broken.clone(), every).map_err(io)?),
             Sync::Commit | Sync::Off => None,
         };
+        let log_note = LogNote::begin(folder.path(), &folder.rocks());
+        let log_note = log_note.inspect_err(|error| log::warn!("how far the log goes cannot be noted: {error}")).ok();
         let opened = Opened {
             syncer,
             db,
             meta,
             refused,
+            log_note,
             broken,
             synced: [const { AtomicU64::new(0) }; 2],
             sync: options.sync,
@@ -87,7 +93,7 @@ impl Opened {
 
     /// To be called now and then: the manifest grows with every table that is made.
     pub fn note_manifest(&self) {
-        if let Err(error) = noted::note(&self.folder, &self.rocks) {
+        if let Err(error) = noted::note_manifest(&self.folder, &self.rocks) {
             log::debug!("how far the manifest goes could not be noted: {error}");
         }
     }
@@ -165,6 +171,7 @@ impl Store for Opened {
         let mut options = WriteOptions::default();
         let syncs = self.sync == Sync::Commit && write::must_sync(changes);
         options.set_sync(syncs);
+        let before = self.log_note.as_ref().filter(|_| syncs).map(|note| (note, note.before()));
         let begun = syncs.then(Instant::now);
         let written = self.db.write_opt(batch, &options);
         if let Some(begun) = begun {
@@ -172,7 +179,13 @@ impl Store for Opened {
             commits.fetch_add(1, Relaxed);
             time.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
         }
-        written.map_err(|error| self.fail(error, mark))
+        written.map_err(|error| self.fail(error, mark))?;
+        if let Some((note, before)) = before
+            && let Err(error) = before.and_then(|before| note.synced(before))
+        {
+            log::debug!("how far the log goes could not be noted: {error}");
+        }
+        Ok(())
     }
 
     fn conversation(&self, app: AppId, cid: ConvId) -> Result<Option<Conversation>, StoreError> {
@@ -353,8 +366,7 @@ impl Drop for Opened {
 
 /// RocksDB would take some of it for the end of a log, and silently lose what follows.
 fn refuse_damaged_logs(folder: &Folder) -> Result<(), StoreError> {
-    // What is not there at all RocksDB misses itself.
-    match check::damaged_logs(folder).into_iter().find(|finding| finding.file.is_file()) {
+    match check::damaged_logs(folder).into_iter().find(Finding::is_silent) {
         Some(finding) => Err(folder::refused(
             folder.path(),
             &format!(
