@@ -198,6 +198,27 @@ fn times(messages: &[Stored]) -> Vec<i64> {
     messages.iter().map(|message| message.at).collect()
 }
 
+/// RocksDB's own reader never ends on a record that says it is of a kind for logs that are used again, which ours are not.
+#[test]
+fn a_record_of_another_kind_is_damage() {
+    let (grown, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fill(grown.path(), image.path());
+    let manifest = files(image.path()).into_iter().find(|file| file.to_str().unwrap().contains("MANIFEST")).unwrap();
+    let whole = fs::read(&manifest).unwrap();
+    let mut at = 0;
+    while let Some(header) = whole.get(at..at + 7) {
+        let mut bytes = whole.clone();
+        bytes[at + 6] = 5;
+        fs::write(&manifest, bytes).unwrap();
+        let checked = check(&given(image.path())).unwrap();
+        assert!(checked.findings.iter().any(|finding| finding.file == manifest), "{at}: {checked:?}");
+        let refused = open(given(image.path())).err().map(|error| error.to_string());
+        assert!(refused.is_some_and(|words| words.contains("damaged")), "{at}");
+        at += 7 + usize::from(u16::from_le_bytes([header[4], header[5]]));
+    }
+    assert!(at > 0);
+}
+
 #[test]
 fn a_store_in_use_and_none_at_all_are_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -52,19 +52,18 @@ const MANIFEST: &str = "It says which tables belong together, so the server does
 const TABLE: &str = "Whoever asks for what is in it is told 4200, and the server's log says where; the rest is served.";
 const OTHER: &str = "The server does not start on it.";
 
-/// Looks at the whole store. Refused: there is none, or it is in use.
+/// Looks at the whole store; at its tables only where logs and manifest are good. Refused: there is none, or it is in use.
 pub fn check(options: &RocksOptions) -> Result<Checked, StoreError> {
     let folder = Folder::enter_existing(&options.path)?;
     let rocks = folder.rocks();
     let logs = log_file::logs(&rocks).map_or(0, |logs| logs.len());
     let mut checked = Checked { tables: 0, logs, entries: 0, findings: damaged_logs(&folder) };
-    if folder.new {
+    // RocksDB is not given a damaged log or manifest: there are some on which it never ends.
+    if folder.new || !checked.findings.is_empty() {
         return Ok(checked);
     }
     match open(options, &rocks, true) {
         Ok(db) => look_at_tables(&db, &rocks, &mut checked)?,
-        // What keeps it from being opened is named already, where it is a log's damage.
-        Err(_) if !checked.findings.is_empty() => {}
         Err(error) => {
             // It may be one table: they are looked at one by one.
             if let Ok(db) = open(options, &rocks, false) {
