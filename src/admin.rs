@@ -10,15 +10,15 @@ use tidegate_domain::ids::MessageId;
 use tidegate_engine::{self as engine, Pipeline};
 use tidegate_http::metrics::Family;
 use tidegate_http::{
-    Admin, Blocked, Change, Graph, How, JourneyReport, Journeys, JourneysOf, Law, Node, Percentiles, Policy,
+    Admin, Blocked, Change, DayReport, Graph, How, JourneyReport, Journeys, JourneysOf, Law, Node, Percentiles, Policy,
     PoolReport, Readiness, Refused, Saved, Second, StageReport, TraceOf, TraceStep, Verdict, WebhookHooks,
     WebhookNotifier, Wish,
 };
 use tidegate_net::Net;
 use tidegate_stages::event::Event;
 use tidegate_stages::shared::World;
-use tidegate_store::Store;
 
+use crate::days::Days;
 use crate::figures;
 use crate::live::Live;
 use crate::tuning::Tuner;
@@ -28,7 +28,7 @@ pub struct Watcher {
     pipeline: Arc<Pipeline<Event>>,
     tuner: Arc<Tuner>,
     live: Arc<Live>,
-    store: Arc<dyn Store>,
+    days: Arc<Days>,
     hooks: Arc<WebhookHooks>,
     notifier: Arc<WebhookNotifier>,
     net: OnceLock<Weak<Net>>,
@@ -36,17 +36,16 @@ pub struct Watcher {
 }
 
 impl Watcher {
+    /// Watches `of` these.
     pub fn new(
-        world: Arc<World>,
-        pipeline: Arc<Pipeline<Event>>,
-        tuner: Arc<Tuner>,
-        live: Arc<Live>,
-        store: Arc<dyn Store>,
+        of: (Arc<World>, Arc<Pipeline<Event>>, Arc<Tuner>, Arc<Live>),
+        days: Arc<Days>,
         hooks: Arc<WebhookHooks>,
         notifier: Arc<WebhookNotifier>,
     ) -> Self {
+        let (world, pipeline, tuner, live) = of;
         let (net, draining) = (OnceLock::new(), AtomicBool::new(false));
-        Watcher { world, pipeline, tuner, live, store, hooks, notifier, net, draining }
+        Watcher { world, pipeline, tuner, live, days, hooks, notifier, net, draining }
     }
 
     /// The reactors are up.
@@ -68,8 +67,8 @@ impl Admin for Watcher {
         if self.net.get().is_none() {
             stopping.push("starting: nobody can connect yet".to_owned());
         }
-        stopping.extend(self.store.trouble());
-        readiness(stopping, self.store.warning())
+        stopping.extend(self.world.store.trouble());
+        readiness(stopping, self.world.store.warning())
     }
 
     fn stages(&self) -> Vec<StageReport> {
@@ -108,6 +107,10 @@ impl Admin for Watcher {
         self.live.seconds(after)
     }
 
+    fn days(&self, days: u32) -> Result<Vec<DayReport>, String> {
+        self.days.report(days).map_err(|error| error.to_string())
+    }
+
     fn graph(&self) -> Graph {
         let pool = |stage: &engine::StageSettings| stage.pool.clone().unwrap_or_else(|| stage.name.clone());
         let topology = self.pipeline.topology();
@@ -140,7 +143,7 @@ impl Admin for Watcher {
         if let Some(net) = self.net.get().and_then(Weak::upgrade) {
             families.extend(figures::of_clients(&net.stats()));
         }
-        families.extend(figures::of_store(&*self.store, store_bytes));
+        families.extend(figures::of_store(&*self.world.store, store_bytes));
         families.extend(self.hooks.families());
         families.extend(self.notifier.families());
         families.extend(figures::of_process());

@@ -28,6 +28,7 @@ use crate::bridge::{Entrance, HttpWay, Reactors};
 use crate::certificate::{self, Certificate};
 use crate::cli::RunArgs;
 use crate::clock::now;
+use crate::days::Days;
 use crate::doctor::probe;
 use crate::hdr::Logs;
 use crate::live::Live;
@@ -57,6 +58,7 @@ pub struct Server {
     pub watcher: Arc<Watcher>,
     pub tuner: Arc<Tuner>,
     pub monitor: Monitor,
+    pub days: Arc<Days>,
     pub runtime: HttpRuntime,
     /// The certificate authority that clients must be told to trust, in development.
     pub authority: Option<std::path::PathBuf>,
@@ -85,7 +87,7 @@ pub fn start(config: Config, text: String, args: &RunArgs) -> Result<Server, Str
     let bound = Bound { options, listeners, admin };
     let file = args.config.clone().map(|path| (path, text));
     match assemble(&config, file, bound, &runtime, (Arc::new(store), &args.data), clock) {
-        Ok(Assembled { net, http, pipeline, watcher, tuner, monitor }) => Ok(Server {
+        Ok(Assembled { net, http, pipeline, watcher, tuner, monitor, days }) => Ok(Server {
             config,
             net,
             http,
@@ -93,6 +95,7 @@ pub fn start(config: Config, text: String, args: &RunArgs) -> Result<Server, Str
             watcher,
             tuner,
             monitor,
+            days,
             runtime,
             authority: certificate.and_then(|certificate| certificate.authority),
             development,
@@ -122,6 +125,7 @@ struct Assembled {
     watcher: Arc<Watcher>,
     tuner: Arc<Tuner>,
     monitor: Monitor,
+    days: Arc<Days>,
 }
 
 /// Where in a data folder the store is.
@@ -237,8 +241,9 @@ fn assemble(
     let clock = pipeline.clone();
     let options = net::Options { clock: Arc::new(move || clock.now()), ..options };
     // The HTTP side first: whoever connects must be served at once.
-    let watcher =
-        Arc::new(Watcher::new(world.clone(), pipeline.clone(), tuner.clone(), live.clone(), store, hooks, notifier));
+    let days = Arc::new(Days::begin(world.clone()).map_err(|error| format!("the store cannot be read: {error}"))?);
+    let of = (world.clone(), pipeline.clone(), tuner.clone(), live.clone());
+    let watcher = Arc::new(Watcher::new(of, days.clone(), hooks, notifier));
     let side = HttpSide::start(
         runtime,
         tidegate_http::Options {
@@ -263,8 +268,9 @@ fn assemble(
     let net = Arc::new(net);
     reactors.connect(net.mailbox());
     watcher.watch(&net);
-    let (seen, told) = (Arc::downgrade(&net), tuner.clone());
+    let (seen, told, each) = (Arc::downgrade(&net), tuner.clone(), days.clone());
     let look = move || {
+        each.look();
         let stats = || seen.upgrade().map(|net| net.stats()).unwrap_or_default();
         live.look(|| {
             let stats = stats();
@@ -273,7 +279,7 @@ fn assemble(
         })
     };
     let monitor = Monitor::start(look).map_err(|error| format!("cannot start the monitor's thread: {error}"))?;
-    Ok(Assembled { net, http, pipeline, watcher, tuner, monitor })
+    Ok(Assembled { net, http, pipeline, watcher, tuner, monitor, days })
 }
 
 /// Looks at the store of a data folder that no server is using.
@@ -319,6 +325,7 @@ impl Server {
         drop(self.net);
         self.pipeline.drain(rest / 2);
         self.pipeline.stop();
+        self.days.end();
         self.runtime.stop(rest / 4);
     }
 }

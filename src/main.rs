@@ -9,6 +9,7 @@ mod clock;
 mod compose;
 mod config_file;
 mod dashboard;
+mod days;
 mod doctor;
 mod figures;
 mod greeting;

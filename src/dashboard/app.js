@@ -3,6 +3,7 @@
 // Owns which stage is chosen. Nothing is drawn more than once a second, but for what somebody does.
 
 import { Changes } from './changes.js';
+import { Days } from './days.js';
 import { Feed } from './feed.js';
 import { Figures } from './figures.js';
 import { Graph } from './graph.js';
@@ -65,6 +66,7 @@ function start(topology) {
   const journeys = new Journeys(the('journeys'));
   const tune = new Tune(the('tune'), names);
   const changes = new Changes(document.querySelector('#changes tbody'), the('no-changes'), document.querySelectorAll('.undo'), the('save'));
+  const days = new Days(document.querySelector('#days table'), the('no-days'));
   graph.topology = topology;
   maps.stages = names;
 
@@ -128,6 +130,7 @@ function start(topology) {
   // After a restart the list is another one, and the graph may be.
   feed.addEventListener('filled', async () => {
     changes.refresh();
+    days.refresh();
     const now = await get('topology').catch(() => topology);
     if (JSON.stringify(now.stages.map(shape)) !== JSON.stringify(topology.stages.map(shape))) location.reload();
   });
@@ -193,4 +196,5 @@ function start(topology) {
   put(the('aim'), say('aimNothing'));
   filled();
   changes.refresh();
+  days.refresh();
 }

@@ -191,6 +191,15 @@ export default {
   undoes: 'takes back ◆ {0}',
   undoneBy: 'taken back by ◆ {0}',
 
+  // The days
+  days: 'Days',
+  daysAbout: 'in UTC; where active clients are many, they are an estimate, within about 2 %',
+  day: 'day',
+  app: 'app',
+  messages: 'messages',
+  activeClients: 'active clients',
+  peakConnections: 'most connections',
+
   // Keys
   keys: 'Keys',
   key_help: 'this help',

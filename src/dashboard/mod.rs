@@ -25,6 +25,7 @@ pub const FILES: &[Page] = &[
     file!("/dashboard/buckets.js", "buckets.js", JS),
     file!("/dashboard/canvas.js", "canvas.js", JS),
     file!("/dashboard/changes.js", "changes.js", JS),
+    file!("/dashboard/days.js", "days.js", JS),
     file!("/dashboard/en.js", "en.js", JS),
     file!("/dashboard/feed.js", "feed.js", JS),
     file!("/dashboard/figures.js", "figures.js", JS),

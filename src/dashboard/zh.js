@@ -191,6 +191,15 @@ export default {
   undoes: '撤销了 ◆ {0}',
   undoneBy: '已被 ◆ {0} 撤销',
 
+  // 每日
+  days: '每日',
+  daysAbout: '按 UTC 计；活跃客户端多时为估计值，误差约 2 %',
+  day: '日期',
+  app: '应用',
+  messages: '消息',
+  activeClients: '活跃客户端',
+  peakConnections: '连接峰值',
+
   // 按键
   keys: '按键',
   key_help: '本帮助',

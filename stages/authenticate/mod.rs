@@ -120,7 +120,10 @@ impl Worker {
     fn remember_app(&self, conn: ConnId, id: Option<&str>) {
         if let Some(app) = id.and_then(|id| self.0.apps.find(id)) {
             self.0.connections.with(conn, |connection| {
-                connection.app.get_or_insert(app);
+                if connection.app.is_none() {
+                    connection.app = Some(app);
+                    self.0.days.connected(app);
+                }
             });
         }
     }

@@ -201,6 +201,7 @@ impl Worker {
                 return self.stays_out(&ask, now, failure, batch);
             }
         };
+        self.0.days.active(app, &session.client);
         self.0.traces.note(|| Step::new(now, "opened", "authenticate").conn(conn).client(&session.client));
         let again = admission.replaced.iter().any(|old| old.conn == conn);
         self.answer_or_error(&ask, now, Answer::Opened { token: sealed.into(), ttl_s: TOKEN_TTL_S }, batch);
@@ -251,7 +252,10 @@ impl Worker {
     /// are pushed what they missed.
     fn take_place(&self, app: AppId, session: &Recipient) -> (bool, bool, Arc<Busy>) {
         let placed = self.0.connections.with(session.conn, |connection| {
-            connection.app = Some(app);
+            if let Some(before) = connection.app.replace(app) {
+                self.0.days.disconnected(before);
+            }
+            self.0.days.connected(app);
             let (is_new, busy) = connection.sessions.open(&session.client);
             (is_new, connection.origin.offline_pushed, busy)
         });

@@ -93,6 +93,7 @@ impl Worker {
             _ => batch.emit(NET, Event::Mail(Mail::Several(mail))),
         }
         if let Some(sent) = message {
+            self.0.days.message(app);
             let told = Told { app, sent, offline, journey };
             batch.emit(OFFLINE, Event::Told(Box::new(told)));
         }

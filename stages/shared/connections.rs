@@ -102,6 +102,17 @@ impl Connections {
         });
     }
 
+    /// Looks at every session that is open, one shard after the other.
+    pub fn each_session(&self, mut look: impl FnMut(AppId, &ClientId)) {
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for connection in shard.values() {
+                let Some(app) = connection.app else { continue };
+                connection.sessions.each(|client| look(app, client));
+            }
+        }
+    }
+
     /// Takes a session off.
     pub fn end_session(&self, conn: ConnId, client: &ClientId) -> Option<Ended> {
         self.with(conn, |connection| {

@@ -5,6 +5,7 @@ pub mod apps;
 pub mod busy;
 pub mod connections;
 pub mod crowds;
+pub mod days;
 pub mod delivery;
 pub mod history;
 pub mod journeys;

@@ -115,6 +115,15 @@ impl Sessions {
         Some(busy)
     }
 
+    /// Looks at each client that has one.
+    pub fn each(&self, look: impl FnMut(&ClientId)) {
+        match &self.0 {
+            Form::Empty => {}
+            Form::One(client, _) => [client].into_iter().for_each(look),
+            Form::Many(many) => many.open.keys().for_each(look),
+        }
+    }
+
     /// A client's session.
     pub fn get(&self, client: &ClientId) -> Option<(ClientId, Arc<Busy>)> {
         match &self.0 {

@@ -11,6 +11,7 @@ use tidegate_store::{Store, StoreError};
 use super::apps::Apps;
 use super::connections::Connections;
 use super::crowds::Crowds;
+use super::days::Days;
 use super::journeys::Journeys;
 use super::rooms::Rooms;
 use super::tokens::{Kept, Tokens};
@@ -31,6 +32,7 @@ pub struct World {
     pub views: Views,
     pub rooms: Rooms,
     pub crowds: Arc<Crowds>,
+    pub days: Days,
     pub tokens: Tokens,
     pub journeys: Journeys,
     pub traces: Traces,
@@ -78,6 +80,7 @@ impl World {
     pub fn new(parts: Parts) -> Result<Arc<World>, StoreError> {
         let tokens = Tokens::new(parts.store.seal_key(), parts.tokens, parts.store.revoked()?, parts.store.nonces()?);
         Ok(Arc::new(World {
+            days: Days::new(parts.apps.all().len()),
             apps: parts.apps,
             connections: Connections::default(),
             directory: parts.directory,
@@ -130,6 +133,7 @@ impl World {
     pub fn forget(&self, conn: ConnId, comes_back: Option<Millis>, mut ended: impl FnMut(&ClientId)) -> Option<AppId> {
         let connection = self.connections.closed(conn)?;
         let app = connection.app?;
+        self.days.disconnected(app);
         for client in connection.sessions.into_clients() {
             self.directory.change(app, &client, |sessions| sessions.retain(|entry| entry.conn != conn));
             ended(&client);

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use tidegate_domain::command::{Body, Mentions};
 use tidegate_domain::conversation::{Conversation, Kind};
+use tidegate_domain::day::{Day, Figures};
 use tidegate_domain::directory::LocalDirectory;
 use tidegate_domain::ids::{AppId, ClientId, ConnId, ConvId, MessageId, Millis};
 use tidegate_engine::{Env, Pipeline, Sink};
@@ -110,6 +111,9 @@ impl Store for Cold {
     }
     fn revoked(&self) -> Result<Vec<([u8; 16], Millis)>, StoreError> {
         self.store.revoked()
+    }
+    fn days(&self, oldest: Day) -> Result<Vec<(AppId, Day, Figures)>, StoreError> {
+        self.store.days(oldest)
     }
     fn start(&self) -> u32 {
         self.store.start()

@@ -285,6 +285,7 @@ export class Fake {
         return json({ ready: !reasons.length, reasons }, reasons.length ? 503 : 200);
       }
       if (first === 'pools') return json([...this.#stages.map(({ name, workers }) => ({ name, workers, spin_us: 0, reactors: false, helped: 0, stages: [name] })), { name: 'spare', workers: 2, spin_us: 5, reactors: true, helped: 0, stages: [] }]);
+      if (first === 'days') return json([{ day: '2026-11-28', app: 'chat', messages: 120_500, active_clients: 812, peak_connections: 640 }, { day: '2026-11-28', app: 'unused', messages: 0, active_clients: 0, peak_connections: 0 }, { day: '2026-11-27', app: 'chat', messages: 98_000, active_clients: 790, peak_connections: 655 }]);
       if (first === 'changes') return json(this.changes.map(({ wish, ...change }) => change));
       if (first === 'config') return json({ file: 'pipeline.toml', backup: 'pipeline.toml.bak', changes: this.changes.length ? this.changes[0].changes : [] });
       if (first === 'undo') {

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod command;
 pub mod conversation;
+pub mod day;
 pub mod directory;
 pub mod error;
 pub mod filter;

@@ -20,8 +20,8 @@ mod stream;
 mod target;
 
 pub use admin::{
-    Admin, Blocked, Cause, Change, Delivery, Effect, Figures, Graph, How, JourneyReport, JourneysOf, Law, Node,
-    Percentiles, Policy, PoolPatch, PoolReport, Readiness, Refused, Saved, Second, Setting, Spread, StagePatch,
+    Admin, Blocked, Cause, Change, DayReport, Delivery, Effect, Figures, Graph, How, JourneyReport, JourneysOf, Law,
+    Node, Percentiles, Policy, PoolPatch, PoolReport, Readiness, Refused, Saved, Second, Setting, Spread, StagePatch,
     StageReport, StageSecond, Stop, StoreSecond, Trace, TraceOf, TraceStep, Verdict, Wish,
 };
 pub use hooks::{HookOptions, WebhookHooks};

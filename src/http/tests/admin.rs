@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tidegate_http::metrics::registry::{CONNECTIONS, STAGE_WAITED_SECONDS};
 use tidegate_http::metrics::{Distribution, Family};
 use tidegate_http::{
-    Admin, Blocked, Cause, Change, Delivery, Deps, Graph, How, HttpRuntime, HttpSide, JourneyReport, JourneysOf, Law,
-    Node, Options, Percentiles, Policy, PoolReport, Readiness, Refused, Saved, Second, Setting, StageReport,
-    StartError, Stop, StoreSecond, TraceOf, TraceStep, Verdict, Wish, bind_admin,
+    Admin, Blocked, Cause, Change, DayReport, Delivery, Deps, Graph, How, HttpRuntime, HttpSide, JourneyReport,
+    JourneysOf, Law, Node, Options, Percentiles, Policy, PoolReport, Readiness, Refused, Saved, Second, Setting,
+    StageReport, StartError, Stop, StoreSecond, TraceOf, TraceStep, Verdict, Wish, bind_admin,
 };
 
 struct Table {
@@ -91,6 +91,17 @@ impl Admin for Table {
 
     fn stage(&self, name: &str) -> Option<StageReport> {
         (name == "route").then(|| self.stages().remove(0))
+    }
+
+    fn days(&self, days: u32) -> Result<Vec<DayReport>, String> {
+        let day = |n: u32| DayReport {
+            day: format!("2026-11-{:02}", 28 - n % 28),
+            app: "chat".into(),
+            messages: 7,
+            active_clients: 2,
+            peak_connections: 1,
+        };
+        if days == 13 { Err("the disk is broken".into()) } else { Ok((0..days).map(day).collect()) }
     }
 
     fn bottleneck(&self) -> Verdict {
@@ -340,6 +351,13 @@ fn seconds_are_streamed_and_listed() {
     assert_eq!(numbers(server.json("GET", "/history", "").1), [1, 2, 3]);
     assert_eq!(numbers(server.json("GET", "/history?seconds=2", "").1), [2, 3]);
     assert_eq!(server.json("GET", "/history?seconds=x", "").0, 400);
+    let days = |query: &str| server.json("GET", &format!("/days{query}"), "");
+    assert_eq!((days("").1.as_array().unwrap().len(), days("?days=2").1.as_array().unwrap().len()), (31, 2));
+    let figures =
+        ["day", "app", "messages", "active_clients", "peak_connections"].map(|key| days("").1[0][key].clone());
+    assert_eq!(figures, [json!("2026-11-28"), json!("chat"), json!(7), json!(2), json!(1)]);
+    let (status, body) = days("?days=13");
+    assert!(status == 503 && body["error"].as_str().unwrap().contains("the disk is broken"), "{body}");
     assert_eq!(server.json("GET", "/live?after=x", "").0, 400);
     for (path, first) in [("/live", 3), ("/live?after=1", 2)] {
         let mut stream = TcpStream::connect(server.address).unwrap();

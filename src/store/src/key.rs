@@ -6,6 +6,7 @@
 
 use std::ops::Bound as Edge;
 
+use tidegate_domain::day::Day;
 use tidegate_domain::ids::{ConvId, MessageId, Millis};
 
 /// The bytes that all keys of a conversation share at least: app, kind, and an id or the first part of a long one.
@@ -83,6 +84,19 @@ pub fn dedupe(app: u16, cid: ConvId, client: &str, dedupe: &str) -> Vec<u8> {
 
 pub fn nonce(app: u16, nonce: &str) -> Vec<u8> {
     [&app.to_be_bytes()[..], nonce.as_bytes()].concat()
+}
+
+/// What all keys of days begin with: they lie in the default family, beside what the store knows of itself.
+pub const DAY: &[u8] = b"day/";
+
+pub fn day(app: u16, day: Day) -> Vec<u8> {
+    [DAY, &app.to_be_bytes(), &day.0.to_be_bytes()].concat()
+}
+
+/// App and day of such a key.
+pub fn day_of(key: &[u8]) -> Option<(u16, Day)> {
+    let (app, day) = app_of(key.strip_prefix(DAY)?)?;
+    Some((app, Day(u32::from_be_bytes(day.try_into().ok()?))))
 }
 
 /// Splits the app's number from a key.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use tidegate_domain::command::{Body, Bound, Direction, Mentions};
 use tidegate_domain::conversation::Conversation;
+use tidegate_domain::day::{Day, Figures};
 use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
 
 pub use tidegate_domain::marks::{Range, ReadMark};
@@ -56,6 +57,8 @@ pub enum Change {
     Nonce { app: AppId, nonce: Box<str>, until: Millis },
     /// A session token is void, though not expired.
     Revoked { token: [u8; 16], until: Millis },
+    /// What a day came to for an app; in place of what was said of it before. Days before `oldest` are forgotten.
+    Day { app: AppId, day: Day, figures: Box<Figures>, oldest: Day },
 }
 
 /// What one member has got and read of a conversation.
@@ -149,6 +152,8 @@ pub trait Store: Send + Sync {
     /// Nonces still in their window, and revocations still needed; read once at start.
     fn nonces(&self) -> Result<Vec<(AppId, Box<str>, Millis)>, StoreError>;
     fn revoked(&self) -> Result<Vec<([u8; 16], Millis)>, StoreError>;
+    /// What each day from `oldest` on came to, by app and day.
+    fn days(&self, oldest: Day) -> Result<Vec<(AppId, Day, Figures)>, StoreError>;
 
     /// How many times this store was opened: part of every message id.
     fn start(&self) -> u32;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tidegate_domain::command::Direction;
 use tidegate_domain::conversation::{Conversation, Kind};
+use tidegate_domain::day::{Day, Figures};
 use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
 
 use crate::key::Place;
@@ -49,6 +50,7 @@ struct Kept {
     marks: BTreeMap<(AppId, ConvId), BTreeMap<ClientId, Marks>>,
     nonces: BTreeMap<(AppId, Box<str>), Millis>,
     revoked: BTreeMap<[u8; 16], Millis>,
+    days: BTreeMap<(AppId, Day), Figures>,
     commits: u64,
     /// How often it was opened again.
     opened: u32,
@@ -205,6 +207,12 @@ impl Store for ModelStore {
         Ok(valid.map(|(token, until)| (*token, *until)).collect())
     }
 
+    fn days(&self, oldest: Day) -> Result<Vec<(AppId, Day, Figures)>, StoreError> {
+        let kept = self.kept();
+        let days = kept.days.iter().filter(|((_, day), _)| *day >= oldest);
+        Ok(days.map(|((app, day), figures)| (*app, *day, figures.clone())).collect())
+    }
+
     fn start(&self) -> u32 {
         self.options.start + self.kept().opened
     }
@@ -248,6 +256,10 @@ impl Kept {
             }
             Change::Revoked { token, until } => {
                 self.revoked.insert(*token, *until);
+            }
+            Change::Day { app, day, figures, oldest } => {
+                self.days.insert((*app, *day), (**figures).clone());
+                self.days.retain(|(of, day), _| of != app || day >= oldest);
             }
         }
     }

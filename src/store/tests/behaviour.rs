@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use tidegate_domain::command::{Bound, Direction, Mentions};
 use tidegate_domain::conversation::Kind;
+use tidegate_domain::day::{Day, Figures};
 use tidegate_domain::ids::{ClientId, ConvId, MessageId, Millis};
 use tidegate_store::model::{ModelOptions, ModelStore};
 use tidegate_store::{Change, Marks, Page, Range, ReadMark, Store, StoreError, Stored};
@@ -197,6 +198,33 @@ fn marks_grow_and_stay_with_their_member() {
         assert_eq!(all, [(ClientId::from("an"), an), ("ann".into(), ann)]);
         assert!(store.all_marks(APP, cid(3)).unwrap().is_empty());
         assert!(store.all_marks(OTHER_APP, cid(1)).unwrap().is_empty());
+    });
+}
+
+#[test]
+fn days_are_kept_by_app_until_they_are_too_old() {
+    on_each(|store, _| {
+        let figures = |messages| {
+            let mut figures = Figures { messages, peak: 3, ..Figures::default() };
+            figures.clients.see("ann");
+            figures
+        };
+        let change = |app, day, messages| Change::Day {
+            app,
+            day: Day(day),
+            figures: Box::new(figures(messages)),
+            oldest: Day(day - 2),
+        };
+        for day in 100..105 {
+            store.commit(&[change(APP, day, u64::from(day)), change(APP, day, u64::from(day) * 2)]).unwrap();
+        }
+        store.commit(&[change(OTHER_APP, 101, 7)]).unwrap();
+        let mut days = store.days(Day(0)).unwrap();
+        days.sort_by_key(|(app, day, _)| (*app, *day));
+        let [first, second, third] = [102, 103, 104].map(|day| (APP, Day(day), figures(u64::from(day) * 2)));
+        let other = (OTHER_APP, Day(101), figures(7));
+        assert_eq!(days, [first.clone(), second.clone(), third.clone(), other], "those before are forgotten, by app");
+        assert_eq!(store.days(Day(104)).unwrap(), [third]);
     });
 }
 

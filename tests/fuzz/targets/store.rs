@@ -2,6 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use tidegate_domain::day::Figures;
 use tidegate_domain::ids::{ConvId, MessageId};
 use tidegate_store::{codec, key};
 
@@ -9,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((kind, bytes)) = data.split_first() else { return };
     let id = ConvId::parse("559d08a1e4b0a35bc5062ba1");
     let mid = MessageId([7; 16]);
-    match kind % 7 {
+    match kind % 8 {
         0 => {
             if let Ok(read) = codec::read_conversation(id, bytes) {
                 assert_eq!(codec::read_conversation(id, &codec::write_conversation(&read)), Ok(read));
@@ -38,6 +39,14 @@ fuzz_target!(|data: &[u8]| {
         5 => {
             if let Ok(cid) = codec::read_conv_id(bytes) {
                 assert_eq!(codec::read_conv_id(&codec::write_conv_id(cid)), Ok(cid));
+            }
+        }
+        6 => {
+            if let Some(read) = Figures::from_bytes(bytes) {
+                assert_eq!(read.to_bytes(), bytes);
+            }
+            if let Some((app, day)) = key::day_of(bytes) {
+                assert_eq!(key::day(app, day), bytes);
             }
         }
         _ => {

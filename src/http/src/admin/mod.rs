@@ -14,8 +14,8 @@ pub(crate) use asker::for_peer;
 pub use change::{Change, Effect, Figures, How, Saved, Setting, Wish};
 pub use live::{Delivery, Graph, JourneyReport, JourneysOf, Node, Second, Spread, StageSecond, Stop, StoreSecond};
 pub use report::{
-    Blocked, Law, Percentiles, Policy, PoolPatch, PoolReport, Readiness, StagePatch, StageReport, Trace, TraceOf,
-    TraceStep,
+    Blocked, DayReport, Law, Percentiles, Policy, PoolPatch, PoolReport, Readiness, StagePatch, StageReport, Trace,
+    TraceOf, TraceStep,
 };
 pub(crate) use routes::router;
 
@@ -46,6 +46,8 @@ pub trait Admin: Send + Sync + 'static {
     /// Those that are remembered of the seconds after number `after`, oldest first.
     fn seconds(&self, after: u64) -> Vec<Arc<Second>>;
     fn graph(&self) -> Graph;
+    /// What the last days came to, the newest first; the error is why they cannot be read.
+    fn days(&self, days: u32) -> Result<Vec<DayReport>, String>;
     /// The slowest first, at most 50.
     fn journeys(&self, of: JourneysOf) -> Vec<JourneyReport>;
     /// The last things that happened to a client or a message, oldest first; empty when nothing is known.

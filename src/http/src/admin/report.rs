@@ -5,6 +5,20 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// What a day came to for one app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DayReport {
+    /// In UTC, as `2026-11-28`.
+    pub day: String,
+    pub app: String,
+    /// Messages that were accepted.
+    pub messages: u64,
+    /// Clients that were logged in at some time; exact while they are few, else within about 2 %.
+    pub active_clients: u64,
+    /// The most connections at once.
+    pub peak_connections: u64,
+}
+
 /// One stage as it runs now.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageReport {

@@ -47,6 +47,7 @@ pub(crate) fn router(admin: Asked, pages: Vec<Page>) -> Router {
         .route("/topology", get(topology))
         .route("/live", get(live))
         .route("/history", get(history))
+        .route("/days", get(days))
         .route("/journeys", get(journeys))
         .route("/trace", get(trace))
         .fallback(nothing)
@@ -237,6 +238,24 @@ async fn history(
     match text {
         Ok(text) => Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response()),
         Err(_) => Err(wrong(StatusCode::INTERNAL_SERVER_ERROR, "The history cannot be written down.")),
+    }
+}
+
+#[derive(Deserialize)]
+struct DaysQuery {
+    #[serde(default = "a_month")]
+    days: u32,
+}
+
+fn a_month() -> u32 {
+    31
+}
+
+async fn days(State(admin): State<Asked>, query: Result<Query<DaysQuery>, QueryRejection>) -> Result<Response, Wrong> {
+    let DaysQuery { days } = asked_with(query, "Ask with ?days=N for the last N days, or without for a month.")?;
+    match ask(admin, move |admin| admin.days(days)).await? {
+        Ok(days) => Ok(Json(days).into_response()),
+        Err(error) => Err(wrong(StatusCode::SERVICE_UNAVAILABLE, format!("The days cannot be read: {error}"))),
     }
 }
 

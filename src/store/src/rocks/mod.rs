@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_domain::conversation::Conversation;
+use tidegate_domain::day::{Day, Figures};
 use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
 
 use crate::{Change, Clock, Marks, Page, Store, StoreError, Stored, Synced, UnreadCount};
@@ -155,6 +156,10 @@ impl Store for RocksStore {
 
     fn revoked(&self) -> Result<Vec<([u8; 16], Millis)>, StoreError> {
         self.slot.with(Store::revoked)
+    }
+
+    fn days(&self, oldest: Day) -> Result<Vec<(AppId, Day, Figures)>, StoreError> {
+        self.slot.with(|store| store.days(oldest))
     }
 
     // What message ids and tokens of this process are made with stays, however often the database is opened again.

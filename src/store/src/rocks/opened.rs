@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, ErrorKind, WriteOptions};
 use tidegate_domain::command::Direction;
 use tidegate_domain::conversation::Conversation;
+use tidegate_domain::day::{Day, Figures};
 use tidegate_domain::ids::{AppId, ClientId, ConvId, MessageId, Millis};
 
 use super::check::{self, Finding};
@@ -322,6 +323,22 @@ impl Store for Opened {
             })
         };
         std::iter::from_fn(next).filter_map(Result::transpose).collect()
+    }
+
+    fn days(&self, oldest: Day) -> Result<Vec<(AppId, Day, Figures)>, StoreError> {
+        let mut days = Vec::new();
+        for entry in self.db.prefix_iterator(key::DAY) {
+            let (key, value) = entry.map_err(failed)?;
+            if !key.starts_with(key::DAY) {
+                break;
+            }
+            let (number, day) = key::day_of(&key).ok_or_else(|| damaged("days", "a key that is no day's"))?;
+            if let Some(app) = self.meta.app(number).filter(|_| day >= oldest) {
+                let figures = Figures::from_bytes(&value).ok_or_else(|| damaged("days", "figures that are none"))?;
+                days.push((app, day, figures));
+            }
+        }
+        Ok(days)
     }
 
     fn start(&self) -> u32 {

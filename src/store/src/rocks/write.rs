@@ -5,6 +5,7 @@
 
 use rocksdb::{DB, WriteBatch};
 use tidegate_domain::conversation::{Conversation, Kind};
+use tidegate_domain::day::Day;
 use tidegate_domain::ids::Millis;
 
 use super::meta::Meta;
@@ -20,12 +21,12 @@ pub(super) fn batch(db: &DB, meta: &Meta, changes: &[Change]) -> Result<WriteBat
     Ok(batch)
 }
 
-/// Whether any of it must be on disk before anybody is told. Marks and nonces ride with the next that must: losing the
-/// last moments of them to a power cut repeats a receipt, and no log-in waits for the disk.
+/// Whether any of it must be on disk before anybody is told. Marks, nonces and days ride with the next that must:
+/// losing the last moments of them to a power cut repeats a receipt, and no log-in waits for the disk.
 pub(super) fn must_sync(changes: &[Change]) -> bool {
     changes.iter().any(|change| match change {
         Change::Conversation { .. } | Change::Unique { .. } | Change::Message { .. } | Change::Revoked { .. } => true,
-        Change::Read { .. } | Change::Delivered { .. } | Change::Nonce { .. } => false,
+        Change::Read { .. } | Change::Delivered { .. } | Change::Nonce { .. } | Change::Day { .. } => false,
     })
 }
 
@@ -80,6 +81,11 @@ fn add(db: &DB, meta: &Meta, change: &Change, batch: &mut WriteBatch) -> Result<
         }
         Change::Revoked { token, until } => {
             batch.put_cf(cf(db, tables::REVOKED)?, token, codec::write_time(*until));
+        }
+        Change::Day { app, day, figures, oldest } => {
+            let app = meta.number(*app)?;
+            batch.put(key::day(app, *day), figures.to_bytes());
+            batch.delete_range(key::day(app, Day(0)), key::day(app, *oldest));
         }
     }
     Ok(())
