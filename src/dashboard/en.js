@@ -109,6 +109,7 @@ export default {
   column_blocked: 'held up',
   column_refused: 'refused',
   column_threads: 'workers · pool',
+  column_law: 'figures off by (Little’s law)',
 
   // Over time
   overTime: 'Over time',

@@ -18,6 +18,8 @@ const COLUMNS = {
   blocked: ({ blocked }) => (blocked?.share >= 0.005 ? say('blockedBy', share(blocked.share), blocked.by) : say('no')),
   refused: (stage) => whole(stage.refused),
   threads: (stage) => `${stage.workers} · ${stage.pool}`,
+  // By Little's law: far from 0, an instrument lies.
+  law: ({ law }) => (law?.error == null ? '–' : share(law.error)),
 };
 
 export class Table {

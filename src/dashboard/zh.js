@@ -109,6 +109,7 @@ export default {
   column_blocked: '被堵住',
   column_refused: '拒绝',
   column_threads: 'worker · 线程池',
+  column_law: '数据误差（利特尔法则）',
 
   // 随时间变化
   overTime: '随时间变化',
