@@ -16,6 +16,7 @@ use tidegate_engine::{Batch, Late};
 use super::{BEFORE, LOOKUP, TRANSIENT, Worker};
 use crate::event::{self, Ask, Checked, Event, Operation, Question, Reading, Task, Work};
 use crate::shared::delivery::{self, Accepted};
+use crate::shared::tape;
 use crate::shared::traces::Step;
 use crate::shared::twins::{Outcome, Place};
 
@@ -189,6 +190,14 @@ impl Worker {
         if send.will {
             return self.keep_will(&ask, send, to, batch);
         }
+        self.world.tape.note(&self.world.rooms, || tape::Accepted {
+            app: ask.app,
+            sender: &ask.client,
+            conversation: &conversation,
+            received_ns: ask.received_ns,
+            size: send.body.bytes().len(),
+            transient: send.transient,
+        });
         let going = self.world.crowds.set_out(ask.app, &conversation, batch.now());
         if !send.transient {
             return self.write(ask, Operation::Append { send, to, going }, batch);

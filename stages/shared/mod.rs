@@ -12,6 +12,7 @@ pub mod journeys;
 pub mod reply;
 pub mod rooms;
 pub mod sessions;
+pub mod tape;
 pub mod tokens;
 pub mod traces;
 pub mod twins;

@@ -14,6 +14,7 @@ use super::crowds::Crowds;
 use super::days::Days;
 use super::journeys::Journeys;
 use super::rooms::Rooms;
+use super::tape::Tape;
 use super::tokens::{Kept, Tokens};
 use super::traces::Traces;
 use super::views::Views;
@@ -36,6 +37,7 @@ pub struct World {
     pub tokens: Tokens,
     pub journeys: Journeys,
     pub traces: Traces,
+    pub tape: Tape,
     pub store: Arc<dyn Store>,
     pub hooks: Arc<dyn Hooks>,
     pub notifier: Arc<dyn Notifier>,
@@ -90,6 +92,7 @@ impl World {
             tokens,
             journeys: Journeys::new(parts.sample, parts.journeys),
             traces: Traces::new(parts.trace),
+            tape: Tape::default(),
             start: parts.store.start(),
             store: parts.store,
             hooks: parts.hooks,
