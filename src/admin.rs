@@ -11,8 +11,8 @@ use tidegate_engine::{self as engine, Pipeline};
 use tidegate_http::metrics::Family;
 use tidegate_http::{
     Admin, Blocked, Change, DayReport, Graph, How, JourneyReport, Journeys, JourneysOf, Law, Node, Percentiles, Policy,
-    PoolReport, Readiness, Refused, Saved, Second, StageReport, TraceOf, TraceStep, Verdict, WebhookHooks,
-    WebhookNotifier, Wish,
+    PoolReport, Readiness, Recorder, Recording, Refused, Saved, Second, StageReport, TraceOf, TraceStep, Verdict,
+    WebhookHooks, WebhookNotifier, Wish,
 };
 use tidegate_net::Net;
 use tidegate_stages::event::Event;
@@ -21,12 +21,14 @@ use tidegate_stages::shared::World;
 use crate::days::Days;
 use crate::figures;
 use crate::live::Live;
+use crate::recorder::Recordings;
 use crate::tuning::Tuner;
 
 pub struct Watcher {
     world: Arc<World>,
     pipeline: Arc<Pipeline<Event>>,
     tuner: Arc<Tuner>,
+    recordings: Arc<Recordings>,
     live: Arc<Live>,
     days: Arc<Days>,
     hooks: Arc<WebhookHooks>,
@@ -45,7 +47,8 @@ impl Watcher {
     ) -> Self {
         let (world, pipeline, tuner, live) = of;
         let (net, draining) = (OnceLock::new(), AtomicBool::new(false));
-        Watcher { world, pipeline, tuner, live, days, hooks, notifier, net, draining }
+        let recordings = Recordings::new(world.clone(), pipeline.clone(), tuner.clone());
+        Watcher { world, pipeline, tuner, recordings, live, days, hooks, notifier, net, draining }
     }
 
     /// The reactors are up.
@@ -133,6 +136,14 @@ impl Admin for Watcher {
 
     fn trace(&self, of: TraceOf) -> Vec<TraceStep> {
         crate::trace::steps(&self.world, &of)
+    }
+
+    fn record(&self, by: &str, length: Duration) -> Result<Box<dyn Recorder>, Refused> {
+        self.recordings.begin(by, length)
+    }
+
+    fn recording(&self) -> Option<Recording> {
+        self.recordings.now()
     }
 
     fn families(&self) -> Vec<Family> {

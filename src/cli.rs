@@ -12,6 +12,7 @@ use crate::doctor::{self, DoctorArgs};
 use crate::hdr::plot::{self, HdrCommand};
 use crate::logging::LogFormat;
 use crate::metrics::{self, MetricsArgs};
+use crate::remote::record::{self, RecordArgs};
 use crate::remote::top::{self, TopArgs};
 use crate::remote::tune::{self, TuneArgs};
 use crate::{config_file, logging, run};
@@ -64,6 +65,7 @@ enum Command {
     Doctor(DoctorArgs),
     Top(TopArgs),
     Tune(TuneArgs),
+    Record(RecordArgs),
     #[command(subcommand)]
     Hdr(HdrCommand),
     Metrics(MetricsArgs),
@@ -122,6 +124,7 @@ pub fn main() -> u8 {
         Command::Doctor(args) => doctor::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Tune(args) => tune::run(&args),
+        Command::Record(args) => record::run(&args),
         Command::Hdr(command) => plot::run(&command),
         Command::Metrics(args) => metrics::run(&args),
         Command::App(AppCommand::New) => app_new(),

@@ -19,6 +19,7 @@ mod logging;
 mod metrics;
 mod monitor;
 mod pages;
+mod recorder;
 mod remote;
 mod run;
 mod trace;

@@ -2,6 +2,7 @@
 //!
 //! Owns how it is found and how its refusals are shown. Each command has a file of its own.
 
+pub mod record;
 pub mod top;
 pub mod tune;
 
@@ -20,10 +21,16 @@ pub struct AdminArgs {
     admin: String,
 }
 
+type Got = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
+
 /// Longer than any answer of a server that is well.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The largest answer that is read: a recording of as much as a server keeps has some 60 MiB.
+const MOST_BODY: u64 = 512 << 20;
+
 /// A running server's admin side.
+#[derive(Clone)]
 pub struct Remote {
     agent: ureq::Agent,
     base: String,
@@ -61,8 +68,20 @@ impl Remote {
         format!("{}{path}", self.base)
     }
 
+    /// What comes after a while, as it stands: a document that is not looked into here.
+    pub fn post_for(&self, path: &str, patience: Duration) -> Result<String, Stop> {
+        let asked = self.agent.post(self.url(path)).header("tidegate-by", &self.by);
+        let asked = asked.config().timeout_global(Some(patience)).build();
+        self.text(path, asked.send_empty())
+    }
+
+    fn answer(&self, path: &str, got: Got) -> Result<Value, Stop> {
+        let text = self.text(path, got)?;
+        serde_json::from_str(&text).map_err(|_| self.is_no_admin(path, "no JSON"))
+    }
+
     /// What a refusal says, in the server's own words.
-    fn answer(&self, path: &str, got: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value, Stop> {
+    fn text(&self, path: &str, got: Got) -> Result<String, Stop> {
         let mut response = got.map_err(|error| {
             Stop::because(format!(
                 "no answer from {}: {error}. Is the server running? --admin names its admin address",
@@ -70,13 +89,17 @@ impl Remote {
             ))
         })?;
         let status = response.status();
-        let body: Value = response.body_mut().read_json().map_err(|_| {
-            Stop::because(format!("{} does not answer {path} as a Tidegate's admin side does ({status})", self.base))
-        })?;
+        let text = response.body_mut().with_config().limit(MOST_BODY).read_to_string();
+        let text = text.map_err(|error| Stop::because(format!("the answer of {} broke off: {error}", self.base)))?;
         if status.is_success() {
-            return Ok(body);
+            return Ok(text);
         }
+        let body: Value = serde_json::from_str(&text).map_err(|_| self.is_no_admin(path, &status))?;
         Err(Stop::because(body["error"].as_str().unwrap_or("refused without a reason")))
+    }
+
+    fn is_no_admin(&self, path: &str, what: impl std::fmt::Display) -> Stop {
+        Stop::because(format!("{} does not answer {path} as a Tidegate's admin side does ({what})", self.base))
     }
 }
 
@@ -84,6 +107,20 @@ impl Remote {
 fn encoded(name: &str) -> String {
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     name.bytes().map(|byte| if safe(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// A time with its unit, as in `5ms`: a whole number of nanoseconds, so that 0.1 ms is said as such.
+fn nanoseconds(text: &str) -> Option<f64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim() {
+        "us" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        "m" => 60e9,
+        _ => return None,
+    };
+    Some((number.parse::<f64>().ok()? * unit).round())
 }
 
 /// As it stands, a text without quotes.

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 use tidegate_domain::time::iso;
 
-use super::{AdminArgs, Remote, encoded, text};
+use super::{AdminArgs, Remote, encoded, nanoseconds, text};
 use crate::cli::{Stop, print};
 
 /// Look at and change the stages of a running server
@@ -100,20 +100,6 @@ fn setting(text: &str) -> Result<(String, Value), String> {
         "spin" => Ok(("spin_us".to_owned(), in_unit(1e3)?)),
         _ => Ok((key.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into()))),
     }
-}
-
-/// A whole number of them, so that 0.1 ms is said as such.
-fn nanoseconds(text: &str) -> Option<f64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-    let (number, unit) = text.split_at(digits);
-    let unit = match unit.trim() {
-        "us" => 1e3,
-        "ms" => 1e6,
-        "s" => 1e9,
-        "m" => 60e9,
-        _ => return None,
-    };
-    Some((number.parse::<f64>().ok()? * unit).round())
 }
 
 fn said(change: &Value) -> Result<(), Stop> {

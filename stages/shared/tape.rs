@@ -44,6 +44,7 @@ struct Shard {
 
 /// One recording.
 struct Reel {
+    from_ns: u64,
     secret: RandomState,
     shards: [Mutex<Shard>; SHARDS],
     /// About as many are kept in all shards.
@@ -103,17 +104,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Tape {
-    /// Begins a recording; whether none was under way.
-    pub fn begin(&self) -> bool {
-        self.begin_with(MOST)
+    /// Begins a recording of what is received from `from_ns` on, by the engine's clock; whether none was under way.
+    pub fn begin(&self, from_ns: u64) -> bool {
+        self.begin_with(from_ns, MOST)
     }
 
-    fn begin_with(&self, most: usize) -> bool {
+    fn begin_with(&self, from_ns: u64, most: usize) -> bool {
         let mut reel = self.reel.write().unwrap_or_else(PoisonError::into_inner);
         if reel.is_some() {
             return false;
         }
         *reel = Some(Arc::new(Reel {
+            from_ns,
             secret: RandomState::default(),
             shards: std::array::from_fn(|_| Mutex::default()),
             kept: AtomicUsize::new(0),
@@ -127,9 +129,17 @@ impl Tape {
 
     /// Ends the recording that is under way.
     pub fn end(&self) -> Option<Taken> {
-        let reel = self.reel.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.stop().map(|reel| reel.taken())
+    }
+
+    /// Ends it, and keeps nothing.
+    pub fn give_up(&self) {
+        self.stop();
+    }
+
+    fn stop(&self) -> Option<Arc<Reel>> {
         self.is_on.store(false, Ordering::Relaxed);
-        reel.map(|reel| reel.taken())
+        self.reel.write().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Messages noted so far, where a recording is under way.
@@ -155,6 +165,9 @@ impl Tape {
 
 impl Reel {
     fn note(&self, rooms: &Rooms, of: &Accepted<'_>) {
+        if of.received_ns < self.from_ns {
+            return;
+        }
         let sender = self.secret.hash_one((of.app, of.sender));
         let conversation = self.secret.hash_one((of.app, of.conversation.id));
         let room = of.conversation.kind == Kind::Room;
@@ -277,7 +290,7 @@ mod tests {
     #[test]
     fn numbers_are_given_in_the_order_of_appearance_whoever_noted_first() {
         let (tape, rooms) = (Tape::default(), Rooms::default());
-        assert!(tape.begin() && !tape.begin(), "one at a time");
+        assert!(tape.begin(0) && !tape.begin(0), "one at a time");
         let (group, pair) = (conversation(1, 7, false), conversation(2, 2, false));
         note(&tape, &rooms, "bob", &group, 30);
         note(&tape, &rooms, "ann", &pair, 10);
@@ -288,7 +301,7 @@ mod tests {
         assert_eq!(who, [(10, 0, 0), (20, 0, 1), (30, 1, 1)]);
         assert_eq!(taken.conversations, [(2, false), (7, false)]);
         assert_eq!((taken.senders_of_1000, taken.left_out), (1_000, 0));
-        assert!(tape.begin(), "it is over");
+        assert!(tape.begin(0), "it is over");
     }
 
     #[test]
@@ -298,10 +311,10 @@ mod tests {
         for (slot, name) in [(1, "ann"), (2, "bob"), (3, "cid")] {
             rooms.join(APP, room.id, &Recipient { conn: ConnId::new(0, 0, slot, 1), client: name.into() });
         }
-        tape.begin();
+        tape.begin(0);
         note(&tape, &rooms, "ann", &room, 1);
         assert_eq!(tape.end().unwrap().conversations, [(2, true)], "not the one who said it");
-        tape.begin();
+        tape.begin(0);
         note(&tape, &rooms, "eve", &room, 1);
         assert_eq!(tape.end().unwrap().conversations, [(3, true)]);
     }
@@ -310,7 +323,7 @@ mod tests {
     fn where_too_many_come_whole_senders_are_left_out() {
         const EACH: usize = 20;
         let (tape, rooms) = (Tape::default(), Rooms::default());
-        assert!(tape.begin_with(4_000));
+        assert!(tape.begin_with(0, 4_000));
         let talks: Vec<_> = (0..10).map(|n| conversation(n, 2, false)).collect();
         for at in 0..EACH {
             for sender in 0..1_000 {

@@ -21,8 +21,8 @@ mod target;
 
 pub use admin::{
     Admin, Blocked, Cause, Change, DayReport, Delivery, Effect, Figures, Graph, How, JourneyReport, JourneysOf, Law,
-    Node, Percentiles, Policy, PoolPatch, PoolReport, Readiness, Refused, Saved, Second, Setting, Spread, StagePatch,
-    StageReport, StageSecond, Stop, StoreSecond, Trace, TraceOf, TraceStep, Verdict, Wish,
+    Node, Percentiles, Policy, PoolPatch, PoolReport, Readiness, Recorder, Recording, Refused, Saved, Second, Setting,
+    Spread, StagePatch, StageReport, StageSecond, Stop, StoreSecond, Trace, TraceOf, TraceStep, Verdict, Wish,
 };
 pub use hooks::{HookOptions, WebhookHooks};
 pub use notifier::{NotifierOptions, WebhookNotifier};

@@ -4,15 +4,17 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tidegate_http::metrics::registry::{CONNECTIONS, STAGE_WAITED_SECONDS};
 use tidegate_http::metrics::{Distribution, Family};
 use tidegate_http::{
     Admin, Blocked, Cause, Change, DayReport, Delivery, Deps, Graph, How, HttpRuntime, HttpSide, JourneyReport,
-    JourneysOf, Law, Node, Options, Percentiles, Policy, PoolReport, Readiness, Refused, Saved, Second, Setting,
-    StageReport, StartError, Stop, StoreSecond, TraceOf, TraceStep, Verdict, Wish, bind_admin,
+    JourneysOf, Law, Node, Options, Percentiles, Policy, PoolReport, Readiness, Recorder, Recording, Refused, Saved,
+    Second, Setting, StageReport, StartError, Stop, StoreSecond, TraceOf, TraceStep, Verdict, Wish, bind_admin,
 };
 
 struct Table {
@@ -20,6 +22,22 @@ struct Table {
     reasons: Mutex<Vec<String>>,
     pool_workers: Mutex<usize>,
     changes: Mutex<Vec<Change>>,
+    recording: Arc<AtomicBool>,
+}
+
+/// A recording of nothing.
+struct Reel(Arc<AtomicBool>, String);
+
+impl Recorder for Reel {
+    fn finish(self: Box<Self>) -> Result<String, String> {
+        Ok(self.1.clone())
+    }
+}
+
+impl Drop for Reel {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 fn report() -> StageReport {
@@ -106,6 +124,18 @@ impl Admin for Table {
 
     fn bottleneck(&self) -> Verdict {
         verdict()
+    }
+
+    fn record(&self, by: &str, length: Duration) -> Result<Box<dyn Recorder>, Refused> {
+        if self.recording.swap(true, Ordering::SeqCst) {
+            return Err(Refused::Conflict("somebody is recording".into()));
+        }
+        Ok(Box::new(Reel(self.recording.clone(), format!("{{\"by\":{by:?},\"ms\":{}}}", length.as_millis()))))
+    }
+
+    fn recording(&self) -> Option<Recording> {
+        let by = "me".to_owned();
+        self.recording.load(Ordering::SeqCst).then_some(Recording { by, seconds: 1.0, elapsed: 0.5, messages: 3 })
     }
 
     fn change(&self, wish: Wish, how: How) -> Result<Change, Refused> {
@@ -222,6 +252,7 @@ fn with(options: Options) -> Server {
         reasons: Mutex::default(),
         pool_workers: Mutex::new(2),
         changes: Mutex::default(),
+        recording: Arc::default(),
     });
     let listener = bind_admin("127.0.0.1:0".parse().unwrap()).unwrap();
     let deps = Deps { admin: Some((listener, table.clone())), ..Deps::default() };
@@ -379,6 +410,29 @@ fn seconds_are_streamed_and_listed() {
     assert_eq!((status, &journeys[0]["at_ms"], &journeys[0]["stages"][0]["wait_us"]), (200, &json!(5), &json!(2.5)));
     assert_eq!(server.json("GET", "/journeys?stage=nobody", "").0, 404);
     assert_eq!(server.json("GET", "/journeys", "").0, 400);
+}
+
+#[test]
+fn a_recording_takes_its_time_is_the_only_one_and_ends_with_whoever_asked() {
+    let server = server();
+    for wrong in ["/record", "/record?seconds=x", "/record?seconds=1&then=2"] {
+        assert_eq!(server.json("POST", wrong, "").0, 400, "{wrong}");
+    }
+    for wrong in ["0", "-1", "3601", "NaN", "inf"] {
+        assert_eq!(server.json("POST", &format!("/record?seconds={wrong}"), "").0, 422, "{wrong}");
+    }
+    assert_eq!(server.json("GET", "/record", ""), (200, Value::Null));
+    let begin = Instant::now();
+    let (status, recording) = server.json("POST", "/record?seconds=0.2", "");
+    assert_eq!((status, &recording["ms"]), (200, &json!(200)));
+    assert!(recording["by"].as_str().unwrap().starts_with("from 127.0.0.1:"), "{recording}");
+    assert!(begin.elapsed() >= Duration::from_millis(200));
+    let mut stays = TcpStream::connect(server.address).unwrap();
+    write!(stays, "POST /record?seconds=3600 HTTP/1.1\r\nhost: {}\r\n\r\n", server.address).unwrap();
+    common::wait_until("it records", || server.json("GET", "/record", "").1["messages"] == 3);
+    assert_eq!(server.json("POST", "/record?seconds=1", "").0, 409);
+    drop(stays);
+    common::wait_until("it is given up", || server.json("GET", "/record", "").1.is_null());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Owns what browsers must be kept from, and the name under which a change is remembered.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{FromRequestParts, Query, Request};
@@ -68,12 +69,28 @@ impl<S: Send + Sync> FromRequestParts<S> for Asking {
             "A change takes ?dry_run=true, which only says what would come of it, and nothing else there.";
         let query = Query::<HowQuery>::from_request_parts(parts, state).await;
         let Ok(Query(HowQuery { dry_run })) = query else { return Err(wrong(StatusCode::BAD_REQUEST, USAGE)) };
-        let said = parts.headers.get(BY).and_then(|name| std::str::from_utf8(name.as_bytes()).ok());
-        let name: Option<String> = said.map(|name| name.chars().filter(|c| !c.is_control()).take(MOST_NAME).collect());
-        let from = parts.extensions.get::<AdminPeer>().map(|peer| format!("from {}", peer.0));
-        let by: Vec<String> = name.into_iter().filter(|name| !name.trim().is_empty()).chain(from).collect();
-        Ok(Asking(How { by: by.join(" "), dry_run }))
+        Ok(Asking(How { by: name_of(parts), dry_run }))
     }
+}
+
+/// Who asks for something that is no change.
+pub(super) struct By(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for By {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(By(name_of(parts)))
+    }
+}
+
+/// The name that was said, and the address.
+fn name_of(parts: &Parts) -> String {
+    let said = parts.headers.get(BY).and_then(|name| std::str::from_utf8(name.as_bytes()).ok());
+    let name: Option<String> = said.map(|name| name.chars().filter(|c| !c.is_control()).take(MOST_NAME).collect());
+    let from = parts.extensions.get::<AdminPeer>().map(|peer| format!("from {}", peer.0));
+    let by: Vec<String> = name.into_iter().filter(|name| !name.trim().is_empty()).chain(from).collect();
+    by.join(" ")
 }
 
 /// Where a request to the admin side comes from.

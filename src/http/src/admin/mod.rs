@@ -6,6 +6,7 @@
 mod asker;
 mod change;
 mod live;
+mod record;
 mod report;
 mod routes;
 mod verdict;
@@ -13,6 +14,7 @@ mod verdict;
 pub(crate) use asker::for_peer;
 pub use change::{Change, Effect, Figures, How, Saved, Setting, Wish};
 pub use live::{Delivery, Graph, JourneyReport, JourneysOf, Node, Second, Spread, StageSecond, Stop, StoreSecond};
+pub use record::{Recorder, Recording};
 pub use report::{
     Blocked, DayReport, Law, Percentiles, Policy, PoolPatch, PoolReport, Readiness, StagePatch, StageReport, Trace,
     TraceOf, TraceStep,
@@ -22,6 +24,7 @@ pub(crate) use routes::router;
 pub use verdict::{Cause, Verdict};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::metrics::Family;
 
@@ -52,6 +55,10 @@ pub trait Admin: Send + Sync + 'static {
     fn journeys(&self, of: JourneysOf) -> Vec<JourneyReport>;
     /// The last things that happened to a client or a message, oldest first; empty when nothing is known.
     fn trace(&self, of: TraceOf) -> Vec<TraceStep>;
+    /// Begins a recording, unless one is under way.
+    fn record(&self, by: &str, length: Duration) -> Result<Box<dyn Recorder>, Refused>;
+    /// The recording that is under way.
+    fn recording(&self) -> Option<Recording>;
     /// What `/metrics` shows besides the stages' own figures: connections, store, hooks.
     fn families(&self) -> Vec<Family> {
         Vec::new()

@@ -21,12 +21,12 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::asker::{Asking, by_address};
-use super::{Admin, Change, How, JourneysOf, PoolPatch, Refused, Second, StagePatch, Trace, TraceOf, Wish};
+use super::{Admin, Change, How, JourneysOf, PoolPatch, Refused, Second, StagePatch, Trace, TraceOf, Wish, record};
 use crate::json::{Named, Wrong, wrong};
 use crate::metrics;
 use crate::public::Page;
 
-type Asked = Arc<dyn Admin>;
+pub(super) type Asked = Arc<dyn Admin>;
 
 pub(crate) fn router(admin: Asked, pages: Vec<Page>) -> Router {
     let routes =
@@ -50,6 +50,7 @@ pub(crate) fn router(admin: Asked, pages: Vec<Page>) -> Router {
         .route("/days", get(days))
         .route("/journeys", get(journeys))
         .route("/trace", get(trace))
+        .route("/record", get(record::now).post(record::record))
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(by_address))
@@ -57,7 +58,7 @@ pub(crate) fn router(admin: Asked, pages: Vec<Page>) -> Router {
 }
 
 /// Asks on a thread that may block; a panic there is an answer too.
-async fn ask<T: Send + 'static>(
+pub(super) async fn ask<T: Send + 'static>(
     admin: Asked,
     question: impl FnOnce(&dyn Admin) -> T + Send + 'static,
 ) -> Result<T, Wrong> {
@@ -68,7 +69,7 @@ async fn ask<T: Send + 'static>(
 }
 
 /// What a query says; `usage` tells whoever asks wrongly how.
-fn asked_with<T>(query: Result<Query<T>, QueryRejection>, usage: &str) -> Result<T, Wrong> {
+pub(super) fn asked_with<T>(query: Result<Query<T>, QueryRejection>, usage: &str) -> Result<T, Wrong> {
     query.map(|Query(said)| said).map_err(|_| wrong(StatusCode::BAD_REQUEST, usage))
 }
 
@@ -322,7 +323,7 @@ async fn nothing() -> Wrong {
     wrong(
         StatusCode::NOT_FOUND,
         "There is nothing here. Paths: /readyz, /metrics, /stages, /stages/NAME, /pools, /pools/NAME, /bottleneck, /changes, /undo, \
-         /config, /config/save, /config/reload, /topology, /live, /history, /journeys, /trace.",
+         /config, /config/save, /config/reload, /topology, /live, /history, /journeys, /trace, /record.",
     )
 }
 
@@ -373,7 +374,7 @@ fn unknown(kind: &str, name: &str) -> Wrong {
     wrong(StatusCode::NOT_FOUND, format!("There is no {kind} named {name:?}; GET /{kind}s lists them."))
 }
 
-fn refusal(kind: &str, name: &str, refused: Refused) -> Wrong {
+pub(super) fn refusal(kind: &str, name: &str, refused: Refused) -> Wrong {
     match refused {
         Refused::Unknown => unknown(kind, name),
         Refused::Impossible(why) => nonsense(why),
