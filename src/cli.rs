@@ -66,6 +66,7 @@ enum Command {
     Top(TopArgs),
     Tune(TuneArgs),
     Record(RecordArgs),
+    Replay(Box<tidegate_bench::ReplayArgs>),
     #[command(subcommand)]
     Hdr(HdrCommand),
     Metrics(MetricsArgs),
@@ -125,6 +126,7 @@ pub fn main() -> u8 {
         Command::Top(args) => top::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Record(args) => record::run(&args),
+        Command::Replay(args) => tidegate_bench::replay(&args).map_err(Stop::because),
         Command::Hdr(command) => plot::run(&command),
         Command::Metrics(args) => metrics::run(&args),
         Command::App(AppCommand::New) => app_new(),

@@ -1,7 +1,7 @@
 //! What all scenarios are told in the same words: which server, for how long, and where the results go.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -44,7 +44,7 @@ impl Transport {
 #[command(next_help_heading = "The server")]
 pub struct Target {
     /// The server's address; for ws and wss its HTTP port (7700), for tcp and tls its TCP port (7701)
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub server: Option<SocketAddr>,
     /// The app to log in to; it must not ask for signatures
     #[arg(long, default_value = "tidegate-dev")]
@@ -98,6 +98,16 @@ impl Target {
         }
         all
     }
+}
+
+/// An address as it is typed, with a number or a name in front.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    const FORM: &str = "write HOST:PORT, as in 127.0.0.1:7701";
+    if !text.contains(':') || text.contains("://") {
+        return Err(FORM.to_owned());
+    }
+    let found = text.to_socket_addrs().map_err(|error| format!("{error}: {FORM}"))?.next();
+    found.ok_or_else(|| format!("nobody is called that: {FORM}"))
 }
 
 /// How long, and how large.

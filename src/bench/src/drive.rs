@@ -6,7 +6,7 @@ use crate::fleet::{AGAIN, Fleet};
 use crate::probe::{Probe, Usage};
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::schedule::Schedule;
+use crate::schedule::{Due, Schedule, Script};
 use crate::traffic::Traffic;
 use crate::{Failure, latency};
 
@@ -22,6 +22,8 @@ const FLOOD_BACKLOG: usize = 64 << 10;
 pub enum Pace {
     /// The clock alone.
     Open(Schedule),
+    /// The clock alone, by a list that says who.
+    Script(Script),
     /// Answers: each line keeps this many unanswered.
     Outstanding(u32),
     /// Deliveries: each line keeps this many that not all have heard.
@@ -37,6 +39,7 @@ impl Pace {
     fn is_over(&mut self) -> bool {
         match self {
             Pace::Open(schedule) => schedule.next().is_none(),
+            Pace::Script(script) => script.next().is_none(),
             _ => true,
         }
     }
@@ -102,8 +105,15 @@ pub fn drive(
                     burst += 1;
                 }
                 traffic.answered.clear();
-                let idle = if at < end { end } else { at + 10 * MILLI };
-                until = until.min(schedule.next().unwrap_or(idle));
+                until = until.min(schedule.next().unwrap_or(idle(at, end)));
+            }
+            Pace::Script(script) => {
+                for _ in 0..BURST {
+                    let Some(Due { intended, line, size }) = script.due(at) else { break };
+                    traffic.send_sized(fleet, line, size as usize, intended, at);
+                }
+                traffic.answered.clear();
+                until = until.min(script.next().unwrap_or(idle(at, end)));
             }
             _ if at >= end => until = until.min(at + 10 * MILLI),
             Pace::Outstanding(_) => {
@@ -171,6 +181,11 @@ pub fn drive(
     }
     traffic.judge();
     Ok(used)
+}
+
+/// Until when a clock that has nothing more to send may sleep.
+fn idle(at: u64, end: u64) -> u64 {
+    if at < end { end } else { at + 10 * MILLI }
 }
 
 /// The figures that every load of messages has, of all its phases together.

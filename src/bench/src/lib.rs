@@ -1,4 +1,4 @@
-//! `tidegate bench`: loads a running server over the real wire, checks what comes back, and states the result beside
+//! `tidegate bench` and `tidegate replay`: loads a running server over the real wire, checks what comes back, and states the result beside
 //! what the machine can do at all.
 //!
 //! One thread carries all clients (`stayers` are the one exception): `fleet` owns the poll and the connections (`conn`,
@@ -7,6 +7,7 @@
 //! `starts`, which starts it.
 
 mod args;
+mod cast;
 mod check;
 mod clock;
 mod conn;
@@ -31,6 +32,7 @@ mod pairs;
 mod probe;
 mod progress;
 mod ramp;
+mod replay;
 mod report;
 mod returns;
 mod rooms;
@@ -46,6 +48,8 @@ use std::fmt::Display;
 use std::path::Path;
 
 use clap::Subcommand;
+
+pub use replay::ReplayArgs;
 
 /// The scenarios.
 #[derive(Debug, Subcommand)]
@@ -170,6 +174,15 @@ impl Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Replays a recording.
+///
+/// # Errors
+///
+/// The file is no recording, or as for [`run`].
+pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
+    replay::run(args)
 }
 
 /// Runs one.

@@ -55,6 +55,42 @@ impl Schedule {
     }
 }
 
+/// One message of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// When it should be sent.
+    pub intended: u64,
+    pub line: u32,
+    /// In bytes.
+    pub size: u32,
+}
+
+/// Messages each at a time of its own.
+#[derive(Debug)]
+pub struct Script {
+    all: Vec<Due>,
+    sent: usize,
+}
+
+impl Script {
+    /// `all` is ascending.
+    pub fn new(all: Vec<Due>) -> Script {
+        Script { all, sent: 0 }
+    }
+
+    /// The intended time of the next message; `None` at the end.
+    pub fn next(&self) -> Option<u64> {
+        self.all.get(self.sent).map(|due| due.intended)
+    }
+
+    /// Takes the next message, if it should have been sent by `now`.
+    pub fn due(&mut self, now: u64) -> Option<Due> {
+        let due = self.all.get(self.sent).filter(|due| due.intended <= now)?;
+        self.sent += 1;
+        Some(*due)
+    }
+}
+
 /// Steps of offered load: up from `from` to `to` in `steps`, and down again.
 pub fn up_and_down(from: f64, to: f64, steps: u32, length: u64) -> Vec<Stretch> {
     let last = steps.max(2) - 1;
@@ -92,6 +128,15 @@ mod tests {
         let stretch = |rate, length| Stretch { rate, length };
         let mut schedule = Schedule::new(0, vec![stretch(2.0, SECOND), stretch(0.0, SECOND), stretch(1.0, 2 * SECOND)]);
         assert_eq!(all(&mut schedule, u64::MAX), [0, SECOND / 2, 2 * SECOND, 3 * SECOND]);
+    }
+
+    #[test]
+    fn a_script_is_followed_to_its_end() {
+        let due = |intended, line| Due { intended, line, size: 5 };
+        let mut script = Script::new(vec![due(3, 1), due(3, 0), due(9, 1)]);
+        assert_eq!((script.due(2), script.next()), (None, Some(3)));
+        assert_eq!((script.due(8), script.due(8), script.due(8)), (Some(due(3, 1)), Some(due(3, 0)), None));
+        assert_eq!((script.due(u64::MAX), script.next()), (Some(due(9, 1)), None));
     }
 
     #[test]

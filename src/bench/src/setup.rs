@@ -102,21 +102,25 @@ pub fn span(fleet: &mut Fleet, cids: &[String]) -> Result<Vec<(i64, i64)>, Failu
     Ok(ends.pop().unwrap_or_default().into_iter().zip(last).collect())
 }
 
-/// A unique conversation for each range of clients, started by its first; their ids, in this order.
+/// A unique conversation for each of these sets of clients, started by its first; their ids, in this order.
 ///
 /// Who has just come in is told how much it missed, and what is sent before the server has looked is told there instead of
 /// being delivered. A page, which the server reads for a client after that, says that it has looked.
-pub fn unique(fleet: &mut Fleet, members: impl Iterator<Item = Range<u32>>) -> Result<Vec<String>, Failure> {
-    let members: Vec<Range<u32>> = members.collect();
-    let start = |members: &Range<u32>| {
-        let names = members.clone().map(|client| fleet.name(client)).collect();
-        (members.start, wire::start(fleet.name(members.start), 0, names, false))
+pub fn unique<Members: IntoIterator<Item = u32> + Clone>(
+    fleet: &mut Fleet,
+    members: impl Iterator<Item = Members>,
+) -> Result<Vec<String>, Failure> {
+    let members: Vec<Members> = members.collect();
+    let start = |members: &Members| {
+        let names = members.clone().into_iter().map(|client| fleet.name(client)).collect();
+        let first = members.clone().into_iter().next()?;
+        Some((first, wire::start(fleet.name(first), 0, names, false)))
     };
-    let asks = members.iter().map(start).collect();
+    let asks = members.iter().filter_map(start).collect();
     let cids = started(&fleet.ask_all(asks)?)?;
     let pages = members.into_iter().zip(&cids).flat_map(|(members, cid)| {
         let fleet = &*fleet;
-        members.map(move |client| (client, wire::page(fleet.name(client), 0, cid, 1, 0, false)))
+        members.into_iter().map(move |client| (client, wire::page(fleet.name(client), 0, cid, 1, 0, false)))
     });
     let asks = pages.collect();
     fleet.ask_all(asks)?;

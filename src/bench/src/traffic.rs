@@ -49,16 +49,37 @@ struct Line {
     client: u32,
     cid: String,
     talk: usize,
+    transient: bool,
     sent: Sent,
-    /// One for each client that hears the conversation, from the talk's first on.
+    /// One for each client that hears the conversation, in the talk's order.
     streams: Vec<Stream>,
     delivered: u64,
 }
 
-/// A conversation: its clients stand side by side, and each saw messages up to some time.
+/// A conversation: who hears it, and up to what time each saw messages.
 struct Talk {
-    first: u32,
+    heard_by: HeardBy,
     seen: Vec<i64>,
+}
+
+/// Clients in an order.
+enum HeardBy {
+    /// Side by side, from this one on.
+    From(u32),
+    /// Ascending.
+    These(Vec<u32>),
+}
+
+impl Talk {
+    /// Where in its order a client is, if it hears it.
+    fn place(&self, client: u32) -> Option<usize> {
+        match &self.heard_by {
+            HeardBy::From(first) => {
+                client.checked_sub(*first).map(|place| place as usize).filter(|place| *place < self.seen.len())
+            }
+            HeardBy::These(clients) => clients.binary_search(&client).ok(),
+        }
+    }
 }
 
 /// A message that waits for its answer.
@@ -147,19 +168,33 @@ impl Traffic {
 
     /// A conversation that clients `first` and the next ones hear, `heard_by` of them.
     pub fn talk(&mut self, first: u32, heard_by: u32) -> usize {
-        self.talks.push(Talk { first, seen: vec![0; heard_by as usize] });
+        self.talks.push(Talk { heard_by: HeardBy::From(first), seen: vec![0; heard_by as usize] });
+        self.talks.len() - 1
+    }
+
+    /// A conversation that these clients hear.
+    pub fn talk_of(&mut self, mut clients: Vec<u32>) -> usize {
+        clients.sort_unstable();
+        let seen = vec![0; clients.len()];
+        self.talks.push(Talk { heard_by: HeardBy::These(clients), seen });
         self.talks.len() - 1
     }
 
     /// A sender in a conversation; returns its line's number.
     pub fn line(&mut self, client: u32, cid: String, talk: usize) -> u32 {
+        self.line_of_kind(client, cid, talk, self.transient)
+    }
+
+    /// The same where not all are of one kind. Messages of two kinds may overtake each other, so each has a line, and a talk,
+    /// of its own.
+    pub fn line_of_kind(&mut self, client: u32, cid: String, talk: usize, transient: bool) -> u32 {
         let flight = &mut self.flight_of[client as usize];
         if flight.is_none() {
             *flight = Some(self.flights.len() as u32);
             self.flights.push(Flight::default());
         }
         let streams = vec![Stream::default(); self.talks[talk].seen.len()];
-        self.lines.push(Line { client, cid, talk, sent: Sent::default(), streams, delivered: 0 });
+        self.lines.push(Line { client, cid, talk, transient, sent: Sent::default(), streams, delivered: 0 });
         self.lines.len() as u32 - 1
     }
 
@@ -193,9 +228,8 @@ impl Traffic {
     /// Deliveries that a message of this line makes.
     fn receivers(&self, line: u32) -> u64 {
         let Line { client, talk, .. } = self.lines[line as usize];
-        let Talk { first, seen } = &self.talks[talk];
-        let hears_itself = (*first..first + seen.len() as u32).contains(&client);
-        seen.len() as u64 - u64::from(hears_itself)
+        let talk = &self.talks[talk];
+        talk.seen.len() as u64 - u64::from(talk.place(client).is_some())
     }
 
     /// Messages of a line that not all have heard yet, as a number of whole messages.
@@ -216,6 +250,11 @@ impl Traffic {
 
     /// Sends the next message of a line, which should have been sent at `intended`; it is `at` now.
     pub fn send(&mut self, fleet: &mut Fleet, line: u32, intended: u64, at: u64) {
+        self.send_sized(fleet, line, self.size, intended, at);
+    }
+
+    /// The same with a size of its own, in bytes.
+    pub fn send_sized(&mut self, fleet: &mut Fleet, line: u32, size: usize, intended: u64, at: u64) {
         if let Some(phase) = self.phase(intended) {
             phase.offered += 1;
             self.lag.saturating_record(at - intended.min(at));
@@ -227,14 +266,14 @@ impl Traffic {
         }
         let number = of.sent.count;
         of.sent.count += 1;
-        let text = Stamp { line, number, intended }.text(self.size);
+        let text = Stamp { line, number, intended }.text(size);
         let Some(flight) = self.flight_of[of.client as usize] else { return };
         let flight = &mut self.flights[flight as usize];
         let i = fleet.i(of.client, flight.next);
         flight.next += 1;
         flight.waiting.push_back(Some(Waiting { intended, line, number }));
         self.open += 1;
-        let command = wire::direct(fleet.name(of.client), i, &of.cid, text, self.transient);
+        let command = wire::direct(fleet.name(of.client), i, &of.cid, text, of.transient);
         fleet.send(of.client, &command);
     }
 
@@ -324,13 +363,13 @@ impl Traffic {
     fn arrive(&mut self, client: u32, stamp: Stamp, time: i64, at: u64) {
         let Some(line) = self.lines.get_mut(stamp.line as usize) else { return };
         let talk = &mut self.talks[line.talk];
-        let Some(receiver) = client.checked_sub(talk.first).map(|receiver| receiver as usize) else { return };
+        let Some(receiver) = talk.place(client) else { return };
         let (Some(stream), Some(seen)) = (line.streams.get_mut(receiver), talk.seen.get_mut(receiver)) else { return };
         if !stream.see(stamp.number, &mut self.wrong) {
             return;
         }
         // A conversation's times ascend, so whoever sees them ascend sees the one order that all see.
-        if !self.transient {
+        if !line.transient {
             if time <= *seen {
                 self.wrong.reordered += 1;
             }
@@ -375,9 +414,9 @@ impl Traffic {
             }
         }
         for line in &self.lines {
-            let first = self.talks[line.talk].first;
-            let receivers = line.streams.iter().zip(first..).filter(|(_, client)| *client != line.client);
-            self.wrong.lost += receivers.map(|(stream, _)| line.sent.lost(stream)).sum::<u64>();
+            let itself = self.talks[line.talk].place(line.client);
+            let receivers = line.streams.iter().enumerate().filter(|(place, _)| Some(*place) != itself);
+            self.wrong.lost += receivers.map(|(_, stream)| line.sent.lost(stream)).sum::<u64>();
         }
     }
 }
@@ -454,6 +493,20 @@ mod tests {
         deliver(&mut traffic, 2, 1, 6);
         deliver(&mut traffic, 2, 0, 7);
         assert_eq!(traffic.wrong.reordered, 2, "the sender's numbers say so");
+    }
+
+    #[test]
+    fn who_hears_need_not_stand_side_by_side() {
+        let mut traffic = Traffic::new(9, 48, false, vec![Phase::new(0, SECOND)], Hlog::create(None, &[]).unwrap());
+        let talk = traffic.talk_of(vec![7, 0, 4]);
+        let line = traffic.line_of_kind(0, "c".into(), talk, true);
+        assert_eq!(traffic.receivers(line), 2, "not the sender");
+        traffic.lines[0].sent.count = 2;
+        for (client, number) in [(4, 0), (7, 0), (5, 1), (7, 1)] {
+            deliver(&mut traffic, client, number, 1);
+        }
+        traffic.judge();
+        assert_eq!((traffic.wrong, traffic.delivered), (Wrong { lost: 1, ..Wrong::default() }, 3));
     }
 
     #[test]
