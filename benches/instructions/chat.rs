@@ -35,6 +35,16 @@ pub fn durable(rounds: u64) -> u64 {
     Chat::of_pairs().talk(rounds, false, 2)
 }
 
+/// The same messages while somebody records.
+pub fn recorded(rounds: u64) -> u64 {
+    let chat = Chat::of_pairs();
+    let world = chat.world.clone();
+    assert!(world.tape.begin(0), "nobody else records");
+    let units = chat.talk(rounds, false, 2);
+    assert!(world.tape.count().is_some_and(|count| count == rounds * units), "they are on the tape");
+    units
+}
+
 pub fn transient(rounds: u64) -> u64 {
     Chat::of_pairs().talk(rounds, true, 2)
 }

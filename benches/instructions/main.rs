@@ -32,13 +32,14 @@ struct Scenario {
     counts: usize,
 }
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 7] = [
     Scenario {
         name: "durable",
         what: "a 1:1 message, committed to the store in memory",
         run: chat::durable,
         counts: 1,
     },
+    Scenario { name: "recorded", what: "durable, while somebody records", run: chat::recorded, counts: 1 },
     Scenario { name: "transient", what: "a transient 1:1 message", run: chat::transient, counts: 1 },
     Scenario { name: "crowded", what: "durable, among 100,000 idle clients", run: chat::crowded, counts: 1 },
     Scenario {

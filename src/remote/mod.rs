@@ -94,8 +94,10 @@ impl Remote {
         if status.is_success() {
             return Ok(text);
         }
-        let body: Value = serde_json::from_str(&text).map_err(|_| self.is_no_admin(path, &status))?;
-        Err(Stop::because(body["error"].as_str().unwrap_or("refused without a reason")))
+        let body: Value = serde_json::from_str(&text).map_err(|_| self.is_no_admin(path, status))?;
+        let words = body["error"].as_str().unwrap_or("refused without a reason");
+        // Where nothing is, somebody else may have been asked, or an older server.
+        Err(Stop::because(if status == 404 { format!("{words} ({}{path})", self.base) } else { words.to_owned() }))
     }
 
     fn is_no_admin(&self, path: &str, what: impl std::fmt::Display) -> Stop {

@@ -72,9 +72,11 @@ pub fn run(args: &RecordArgs) -> Result<(), Stop> {
             messages.senders_of_1000, messages.left_out
         ));
     }
-    said.push_str(match messages.all.is_empty() {
-        true => "Nobody sent anything: record while the server has something to do.\n",
-        false => "Next: `tidegate replay FILE --to HOST:PORT --speed 2` sends the same pattern to another server.\n",
+    said.push_str(&match messages.all.is_empty() {
+        true => "Nobody sent anything: record while the server has something to do.\n".to_owned(),
+        false => format!(
+            "Next: `tidegate replay {name} --to HOST:PORT --speed 2` sends the same pattern to another server.\n"
+        ),
     });
     print(&said)
 }

@@ -8,13 +8,14 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 use tidegate_domain::conversation::{Conversation, Kind};
 use tidegate_domain::ids::{AppId, ClientId};
 
 use super::rooms::Rooms;
+use super::world::key_of;
 
 /// Messages that are kept: 80 MiB.
 const MOST: usize = 2_000_000;
@@ -36,31 +37,25 @@ struct Noted {
     transient: bool,
 }
 
-#[derive(Default)]
+/// A part of a recording, while there is one.
 struct Shard {
+    from_ns: u64,
+    secret: RandomState,
     kept: Vec<Noted>,
     seen: u64,
 }
 
-/// One recording.
-struct Reel {
-    from_ns: u64,
-    secret: RandomState,
-    shards: [Mutex<Shard>; SHARDS],
-    /// About as many are kept in all shards.
-    kept: AtomicUsize,
-    most: usize,
-    /// Senders of a thousand that are kept.
-    share: AtomicU64,
-    /// One at a time leaves senders out.
-    thinning: Mutex<()>,
-}
-
 /// Where recordings are taken; one at a time.
-#[derive(Default)]
 pub struct Tape {
     is_on: AtomicBool,
-    reel: RwLock<Option<Arc<Reel>>>,
+    shards: [Mutex<Option<Shard>>; SHARDS],
+    /// About as many are kept in all shards, of so many.
+    kept: AtomicUsize,
+    most: AtomicUsize,
+    /// Senders of a thousand that are kept.
+    share: AtomicU64,
+    /// One at a time begins, ends or leaves senders out.
+    control: Mutex<()>,
 }
 
 /// What was taken.
@@ -103,6 +98,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Default for Tape {
+    fn default() -> Tape {
+        Tape {
+            is_on: AtomicBool::new(false),
+            shards: std::array::from_fn(|_| Mutex::default()),
+            kept: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+            share: AtomicU64::new(WHOLE),
+            control: Mutex::new(()),
+        }
+    }
+}
+
 impl Tape {
     /// Begins a recording of what is received from `from_ns` on, by the engine's clock; whether none was under way.
     pub fn begin(&self, from_ns: u64) -> bool {
@@ -110,142 +118,127 @@ impl Tape {
     }
 
     fn begin_with(&self, from_ns: u64, most: usize) -> bool {
-        let mut reel = self.reel.write().unwrap_or_else(PoisonError::into_inner);
-        if reel.is_some() {
+        let _one = lock(&self.control);
+        if self.is_on.load(Ordering::Relaxed) {
             return false;
         }
-        *reel = Some(Arc::new(Reel {
-            from_ns,
-            secret: RandomState::default(),
-            shards: std::array::from_fn(|_| Mutex::default()),
-            kept: AtomicUsize::new(0),
-            most,
-            share: AtomicU64::new(WHOLE),
-            thinning: Mutex::new(()),
-        }));
+        self.kept.store(0, Ordering::Relaxed);
+        self.most.store(most, Ordering::Relaxed);
+        self.share.store(WHOLE, Ordering::Relaxed);
+        let secret = RandomState::default();
+        for shard in &self.shards {
+            *lock(shard) = Some(Shard { from_ns, secret: secret.clone(), kept: Vec::new(), seen: 0 });
+        }
         self.is_on.store(true, Ordering::Relaxed);
         true
     }
 
     /// Ends the recording that is under way.
     pub fn end(&self) -> Option<Taken> {
-        self.stop().map(|reel| reel.taken())
+        let (shards, share) = {
+            let _one = lock(&self.control);
+            (self.stop(), self.share.load(Ordering::Relaxed))
+        };
+        (!shards.is_empty()).then(|| taken(shards, share))
     }
 
     /// Ends it, and keeps nothing.
     pub fn give_up(&self) {
+        let _one = lock(&self.control);
         self.stop();
     }
 
-    fn stop(&self) -> Option<Arc<Reel>> {
+    fn stop(&self) -> Vec<Shard> {
         self.is_on.store(false, Ordering::Relaxed);
-        self.reel.write().unwrap_or_else(PoisonError::into_inner).take()
+        self.shards.iter().filter_map(|shard| lock(shard).take()).collect()
     }
 
     /// Messages noted so far, where a recording is under way.
     pub fn count(&self) -> Option<u64> {
-        let reel = self.reel()?;
-        Some(reel.shards.iter().map(|shard| lock(shard).seen).sum())
+        let seen = |shard: &Mutex<Option<Shard>>| lock(shard).as_ref().map(|shard| shard.seen);
+        self.shards.iter().map(seen).sum()
     }
 
     /// Notes a message, where somebody records.
     pub fn note<'a>(&self, rooms: &Rooms, accepted: impl FnOnce() -> Accepted<'a>) {
-        if !self.is_on.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Some(reel) = self.reel() {
-            reel.note(rooms, &accepted());
+        if self.is_on.load(Ordering::Relaxed) {
+            self.put(rooms, &accepted());
         }
     }
 
-    fn reel(&self) -> Option<Arc<Reel>> {
-        self.reel.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Reel {
-    fn note(&self, rooms: &Rooms, of: &Accepted<'_>) {
-        if of.received_ns < self.from_ns {
-            return;
-        }
-        let sender = self.secret.hash_one((of.app, of.sender));
-        let conversation = self.secret.hash_one((of.app, of.conversation.id));
+    fn put(&self, rooms: &Rooms, of: &Accepted<'_>) {
+        let (app, cid) = (of.app, of.conversation.id);
         let room = of.conversation.kind == Kind::Room;
-        let is_kept = self.keeps(sender);
         let members = match room {
-            _ if !is_kept => 0,
-            true => {
-                let is_in = rooms.contains(of.app, of.conversation.id, of.sender);
-                rooms.count(of.app, of.conversation.id).saturating_sub(usize::from(is_in))
-            }
+            true => rooms.count(app, cid).saturating_sub(usize::from(rooms.contains(app, cid, of.sender))),
             false => of.conversation.members.len(),
         };
         let is_more = {
-            let mut shard = lock(&self.shards[conversation as usize % SHARDS]);
+            let mut shard = lock(&self.shards[key_of((app, cid)) as usize % SHARDS]);
+            let Some(shard) = shard.as_mut().filter(|shard| shard.from_ns <= of.received_ns) else { return };
             shard.seen += 1;
-            // Looked at again within the lock: whoever was left out meanwhile does not come back.
-            if !is_kept || !self.keeps(sender) {
+            let sender = shard.secret.hash_one((app, of.sender));
+            if !self.keeps(sender) {
                 return;
             }
+            let conversation = shard.secret.hash_one((app, cid));
             let (size, members) = (u32_of(of.size), u32_of(members));
             let (received_ns, transient) = (of.received_ns, of.transient);
             shard.kept.push(Noted { received_ns, sender, conversation, size, members, room, transient });
             shard.kept.len().is_multiple_of(STEP)
         };
-        if is_more && self.kept.fetch_add(STEP, Ordering::Relaxed) + STEP > self.most {
-            self.thin();
+        let most = self.most.load(Ordering::Relaxed);
+        if is_more && self.kept.fetch_add(STEP, Ordering::Relaxed) + STEP > most {
+            self.thin(most);
         }
     }
 
+    /// Asked within a shard's lock: whoever was left out there does not come back.
     fn keeps(&self, sender: u64) -> bool {
-        // The low bits choose nothing else: shards are of conversations.
         sender % WHOLE < self.share.load(Ordering::Relaxed)
     }
 
     /// Leaves senders out until half of the room is free.
-    fn thin(&self) {
-        let _one = lock(&self.thinning);
-        while self.kept.load(Ordering::Relaxed) > self.most / 2 && self.share.load(Ordering::Relaxed) > 0 {
+    fn thin(&self, most: usize) {
+        let _one = lock(&self.control);
+        while self.kept.load(Ordering::Relaxed) > most / 2 && self.share.load(Ordering::Relaxed) > 0 {
             let share = self.share.load(Ordering::Relaxed) / 2;
             self.share.store(share, Ordering::Relaxed);
             let left = self.shards.iter().map(|shard| {
                 let mut shard = lock(shard);
-                shard.kept.retain(|noted| noted.sender % WHOLE < share);
-                shard.kept.len()
+                shard.as_mut().map_or(0, |shard| {
+                    shard.kept.retain(|noted| noted.sender % WHOLE < share);
+                    shard.kept.len()
+                })
             });
             self.kept.store(left.sum(), Ordering::Relaxed);
         }
     }
+}
 
-    fn taken(&self) -> Taken {
-        let (mut noted, mut seen) = (Vec::new(), 0);
-        for shard in &self.shards {
-            let mut shard = lock(shard);
-            seen += shard.seen;
-            noted.append(&mut shard.kept);
-        }
-        // Stable: of one conversation those of one moment stay in their order.
-        noted.sort_by_key(|noted: &Noted| noted.received_ns);
-        let (mut senders, mut numbers) = (HashMap::<u64, u32>::new(), HashMap::<u64, u32>::new());
-        let mut conversations: Vec<(u32, bool)> = Vec::new();
-        let messages: Vec<Message> = noted
-            .iter()
-            .map(|of| {
-                let next = u32_of(senders.len());
-                let sender = *senders.entry(of.sender).or_insert(next);
-                let conversation = *numbers.entry(of.conversation).or_insert_with(|| {
-                    conversations.push((0, of.room));
-                    u32_of(conversations.len() - 1)
-                });
-                let members = &mut conversations[conversation as usize].0;
-                *members = of.members.max(*members);
-                Message { received_ns: of.received_ns, sender, conversation, size: of.size, transient: of.transient }
-            })
-            .collect();
-        let left_out = seen - messages.len() as u64;
-        let senders_of_1000 = u32::try_from(self.share.load(Ordering::Relaxed)).unwrap_or(0);
-        Taken { messages, conversations, senders_of_1000, left_out }
-    }
+fn taken(shards: Vec<Shard>, share: u64) -> Taken {
+    let seen: u64 = shards.iter().map(|shard| shard.seen).sum();
+    let mut noted: Vec<Noted> = shards.into_iter().flat_map(|shard| shard.kept).collect();
+    // Stable: of one conversation those of one moment stay in their order.
+    noted.sort_by_key(|noted| noted.received_ns);
+    let (mut senders, mut numbers) = (HashMap::<u64, u32>::new(), HashMap::<u64, u32>::new());
+    let mut conversations: Vec<(u32, bool)> = Vec::new();
+    let messages: Vec<Message> = noted
+        .iter()
+        .map(|of| {
+            let next = u32_of(senders.len());
+            let sender = *senders.entry(of.sender).or_insert(next);
+            let conversation = *numbers.entry(of.conversation).or_insert_with(|| {
+                conversations.push((0, of.room));
+                u32_of(conversations.len() - 1)
+            });
+            let members = &mut conversations[conversation as usize].0;
+            *members = of.members.max(*members);
+            Message { received_ns: of.received_ns, sender, conversation, size: of.size, transient: of.transient }
+        })
+        .collect();
+    let left_out = seen - messages.len() as u64;
+    Taken { messages, conversations, senders_of_1000: u32::try_from(share).unwrap_or(0), left_out }
 }
 
 fn u32_of(size: usize) -> u32 {
