@@ -9,6 +9,7 @@ use crate::core::{Core, StageCore, Target};
 use crate::deadlines::Place;
 use crate::lane::{Admission, Emission, Entry, Taken, Work};
 use crate::sync::lock;
+use crate::tape::Notes;
 use crate::{Event, Item, Journey, Ticket};
 
 /// The events of one go, and the way out for what becomes of them.
@@ -49,6 +50,7 @@ pub(crate) struct Task<E: Event> {
     pub held_for: Vec<u64>,
     /// Items of this batch that were held in it.
     pub held: usize,
+    pub notes: Notes,
     /// What a current item with a slot has emitted.
     kept: Vec<Emission<E>>,
     /// On which outputs the current item has emitted what is not kept, in order.
@@ -86,6 +88,7 @@ struct Current {
     /// It is in the front slot: nothing is before it, so what it emits need not be kept.
     front: bool,
     held: bool,
+    resumed: bool,
 }
 
 impl<E: Event> Task<E> {
@@ -108,6 +111,7 @@ impl<E: Event> Task<E> {
             first_of: None,
             held_for: Vec::new(),
             held: 0,
+            notes: Notes::default(),
             kept: Vec::new(),
             emitted_on: Vec::new(),
             current: None,
@@ -189,7 +193,8 @@ impl<E: Event> Batch<'_, E> {
         let task = &mut *self.task;
         let entry = work.entry();
         task.stubs.push(entry.event.stub());
-        task.current = Some(Current { lane, key: entry.key, at: entry.at, slot, front, held: false });
+        let resumed = matches!(work, Work::Resumed { .. });
+        task.current = Some(Current { lane, key: entry.key, at: entry.at, slot, front, held: false, resumed });
         task.emitted_on.clear();
         #[cfg(debug_assertions)]
         {
@@ -206,6 +211,7 @@ impl<E: Event> Batch<'_, E> {
                     task.least = Some(task.least.map_or(wait, |least| least.min(wait)));
                 }
                 task.waits.push(wait);
+                task.notes.key(entry.key);
                 Item::New(entry.event)
             }
             Work::Resumed { entry, answer, held_at, .. } => {
@@ -292,6 +298,7 @@ impl<E: Event> Batch<'_, E> {
         };
         current.held = true;
         task.held += 1;
+        task.notes.hold(current.resumed, exclusive);
         let owned = &mut task.lanes[current.lane as usize];
         owned.has_keys = true;
         let entry = Entry { event, key: current.key, at: current.at };

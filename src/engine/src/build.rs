@@ -68,6 +68,7 @@ impl<E: Event> Pipeline<E> {
                 stopping: AtomicBool::new(false),
                 admission: Admission::new(),
                 decisions: Mutex::new(Decisions::new()),
+                taping: Default::default(),
                 alarm: Alarm::new(),
                 me: me.clone(),
             }

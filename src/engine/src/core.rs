@@ -14,6 +14,7 @@ use crate::parking::Parking;
 use crate::queue::Queue;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use crate::sync::{Mutex, lock};
+use crate::tape::{Recording, Reel};
 use crate::threads::Alarm;
 use crate::topology::{Policy, Topology};
 use crate::{Env, Event, Late, Module, Output, OutputKind, Refusal, Sink, Supervisor};
@@ -35,6 +36,7 @@ pub(crate) struct Core<E: Event> {
     /// Who is let in by the doors, and how much.
     pub admission: Admission,
     pub decisions: Mutex<Decisions>,
+    pub taping: Recording,
     pub alarm: Alarm,
     /// Itself, for tickets.
     pub me: Weak<Core<E>>,
@@ -61,6 +63,7 @@ pub(crate) struct StageCore<E: Event> {
     pub delay: Delay,
     pub blocked: BlockedClock,
     pub metrics: StageMetrics,
+    pub reel: Reel,
 }
 
 /// What may be changed while events flow. Set by [`Core::put_into_force`], from the first topology on.
@@ -192,6 +195,7 @@ impl<E: Event> StageCore<E> {
             delay,
             blocked: BlockedClock::default(),
             metrics: StageMetrics::new(now),
+            reel: Reel::default(),
         }
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::core::{Core, Target};
-use crate::sync::atomic::Ordering::SeqCst;
+use crate::sync::atomic::Ordering::{Relaxed, SeqCst};
 use crate::{Event, Helper, Policy, Refusal};
 
 /// A way into a pipeline, for threads that never wait.
@@ -53,6 +53,7 @@ impl<E: Event> Door<E> {
     pub fn offer_at(&self, event: E, at: u64) -> Result<(), (E, Refusal)> {
         let core = &*self.core;
         let stage = &core.stages[self.stage];
+        stage.reel.arrives(&core.taping.on, at);
         let key = stage.module.key(&event); // before room is taken: it is the user's code and may panic
         let mut got = stage.queue.room.reserve(1, 1);
         if got == 0 && stage.knobs.policy() == Policy::DropOldest {
@@ -80,9 +81,10 @@ impl<E: Event> Door<E> {
     /// nature, such as the news that a connection is gone.
     pub fn offer_always(&self, event: E) {
         let stage = &self.core.stages[self.stage];
-        let key = stage.module.key(&event);
+        let (key, now) = (stage.module.key(&event), self.core.env.now());
+        stage.reel.arrives(&self.core.taping.on, now);
         stage.queue.room.force(1);
-        let _ = self.push(key, event, self.core.env.now(), usize::MAX);
+        let _ = self.push(key, event, now, usize::MAX);
     }
 
     fn push(&self, key: u64, event: E, at: u64, share: usize) -> Result<(), (E, Refusal)> {
@@ -107,7 +109,11 @@ impl<E: Event> Door<E> {
         }
         let is_in = core.admission.admit(class, who);
         if !is_in {
-            self.core.stages[self.stage].metrics.refused(1);
+            let stage = &core.stages[self.stage];
+            stage.metrics.refused(1);
+            if core.taping.on.load(Relaxed) {
+                stage.reel.arrives(&core.taping.on, core.env.now());
+            }
         }
         is_in
     }

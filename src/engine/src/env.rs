@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::processor::ThreadTimes;
+
 /// Where a pipeline takes its time from.
 #[derive(Debug, Clone)]
 pub struct Env {
@@ -23,6 +25,10 @@ enum Clock {
 pub(crate) struct Virtual {
     pub now: Arc<AtomicU64>,
     pub worked: Arc<AtomicU64>,
+    /// The part of the batch for which it needs no processor; only a machine tells it from the rest.
+    pub waited: Arc<AtomicU64>,
+    /// A batch is over when the machine says so, not when it says itself.
+    pub is_machine: bool,
 }
 
 impl Env {
@@ -34,7 +40,7 @@ impl Env {
 
     /// A clock that stands still until somebody moves it (nanoseconds).
     pub fn simulated(clock: Arc<AtomicU64>) -> Env {
-        Env::of(Virtual { now: clock, worked: Arc::default() })
+        Env::of(Virtual { now: clock, ..Virtual::default() })
     }
 
     pub(crate) fn of(clock: Virtual) -> Env {
@@ -45,7 +51,35 @@ impl Env {
     pub(crate) fn end_of_batch(&self) -> u64 {
         match &self.clock {
             Clock::Real(_) => self.now(),
-            Clock::Virtual(clock) => self.now() + clock.worked.swap(0, Ordering::SeqCst),
+            Clock::Virtual(clock) if clock.is_machine => self.now(),
+            Clock::Virtual(clock) => {
+                self.now() + clock.worked.swap(0, Ordering::SeqCst) + clock.waited.swap(0, Ordering::SeqCst)
+            }
+        }
+    }
+
+    /// When a batch ended whose results are about to leave: as [`Env::end_of_batch`] said, except on a machine, where that
+    /// is known only now.
+    pub(crate) fn ended(&self, said: u64) -> u64 {
+        match &self.clock {
+            Clock::Virtual(clock) if clock.is_machine => self.now(),
+            _ => said,
+        }
+    }
+
+    /// What the calling thread has had so far, asked before something. Nothing where threads are not real.
+    pub(crate) fn thread_begin(&self) -> ThreadTimes {
+        match &self.clock {
+            Clock::Real(_) => ThreadTimes::begin(),
+            Clock::Virtual(_) => ThreadTimes::default(),
+        }
+    }
+
+    /// The same, asked after it.
+    pub(crate) fn thread_end(&self) -> ThreadTimes {
+        match &self.clock {
+            Clock::Real(_) => ThreadTimes::end(),
+            Clock::Virtual(_) => ThreadTimes::default(),
         }
     }
 

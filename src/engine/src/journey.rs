@@ -49,6 +49,10 @@ impl Journey {
             marks.push(mark);
         }
     }
+    /// When the first stop's wait began.
+    pub(crate) fn begun(&self) -> Option<u64> {
+        self.inner.marks.lock().unwrap_or_else(|e| e.into_inner()).first().map(|mark| mark.queued_at)
+    }
     /// The stops so far, in the order in which they ended.
     pub fn marks(&self) -> Vec<Mark> {
         self.inner.marks.lock().unwrap_or_else(|e| e.into_inner()).clone()

@@ -26,16 +26,19 @@ mod helper;
 mod journey;
 mod lane;
 mod law;
+mod machine;
 mod metrics;
 mod overload;
 mod parking;
 mod pipeline;
+mod processor;
 mod queue;
 mod report;
 mod room;
 mod sim;
 
 mod sync;
+mod tape;
 mod threads;
 mod ticket;
 mod topology;
@@ -50,12 +53,14 @@ pub use env::Env;
 pub use helper::Helper;
 pub use journey::{Journey, Mark};
 pub use law::Law;
+pub use machine::Machine;
 pub use pipeline::Pipeline;
 pub use report::{
     Blocked, Glance, Percentiles, PoolReport, SecondReport, Spread, StageReport, TIME_BUCKETS_NS, Totals,
 };
 
 pub use sim::{Outside, Sim};
+pub use tape::{Tape, TapedBatches, TapedStage};
 pub use ticket::Ticket;
 pub use topology::{Place, Policy, PoolSettings, Problem, StageSettings, Topology};
 pub use tuning::{PoolPatch, StagePatch};

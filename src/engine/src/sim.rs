@@ -7,6 +7,7 @@
 //! worker for so long, while others go on. Time moves by itself only when nobody has anything to do.
 
 use std::cmp::Ordering::{Equal, Greater, Less};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -44,13 +45,17 @@ pub struct Outside {
 #[derive(Default)]
 struct Waiting {
     next: u64,
-    /// When, in which order of asking, and what.
-    all: Vec<(u64, u64, Happening)>,
+    /// By when, and in which order it was asked for.
+    all: BTreeMap<(u64, u64), Happening>,
 }
 
 type Happening = Box<dyn FnOnce() + Send>;
 
 impl Outside {
+    pub(crate) fn of(clock: Virtual) -> Outside {
+        Outside { clock, waiting: Arc::default() }
+    }
+
     /// Nanoseconds of the virtual clock, as [`Pipeline::now`] says them.
     pub fn now(&self) -> u64 {
         self.clock.now.load(SeqCst) + 1
@@ -61,25 +66,32 @@ impl Outside {
         self.clock.worked.fetch_add(duration.as_nanos() as u64, SeqCst);
     }
 
+    /// The same for time in which the batch waits for something and no processor works on it. Only a
+    /// [`Machine`](crate::Machine) knows a difference.
+    pub fn wait(&self, duration: Duration) {
+        self.clock.waited.fetch_add(duration.as_nanos() as u64, SeqCst);
+    }
+
     /// Calls `then` when `delay` has passed on the virtual clock.
     pub fn after(&self, delay: Duration, then: impl FnOnce() + Send + 'static) {
         let at = self.clock.now.load(SeqCst) + delay.as_nanos() as u64;
         let mut waiting = self.waiting.lock().unwrap_or_else(|e| e.into_inner());
         waiting.next += 1;
         let number = waiting.next;
-        waiting.all.push((at, number, Box::new(then)));
+        waiting.all.insert((at, number), Box::new(then));
     }
 
-    fn first(&self) -> Option<u64> {
+    /// When the next thing happens that somebody asked for.
+    pub(crate) fn first(&self) -> Option<u64> {
         let waiting = self.waiting.lock().unwrap_or_else(|e| e.into_inner());
-        waiting.all.iter().map(|(at, ..)| *at).min()
+        waiting.all.first_key_value().map(|((at, _), _)| *at)
     }
 
-    fn pop(&self, now: u64) -> Option<Happening> {
+    /// Takes out one that is due.
+    pub(crate) fn pop(&self, now: u64) -> Option<impl FnOnce() + use<>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(|e| e.into_inner());
-        let all = &mut waiting.all;
-        let first = (0..all.len()).min_by_key(|i| (all[*i].0, all[*i].1)).filter(|i| all[*i].0 <= now)?;
-        Some(all.swap_remove(first).2)
+        let first = waiting.all.first_entry()?;
+        (first.key().0 <= now).then(|| first.remove())
     }
 }
 
@@ -91,7 +103,7 @@ impl<E: Event> Sim<E> {
     /// A run that this seed decides.
     pub fn new(seed: u64) -> Sim<E> {
         let clock = Virtual::default();
-        let outside = Outside { clock: clock.clone(), waiting: Arc::default() };
+        let outside = Outside::of(clock.clone());
         Sim { clock, random: seed, outside, workers: Vec::new(), next_tick: TICK, next_second: SECOND, steps: 0 }
     }
 

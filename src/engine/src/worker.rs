@@ -114,11 +114,16 @@ impl<E: Event> Worker<E> {
         self.busy = match self.busy.take() {
             Some(Busy::Taken) => Some(Busy::Run(self.run(&core, stage))),
             Some(Busy::Run(end)) => {
+                let end = core.env.ended(end);
+                self.task.notes.ended(end);
+                // Before anything leaves: whoever sees an event come out finds its marks and figures there.
+                self.note(stage, end);
                 self.flush(&core, stage, end);
                 Some(Busy::Sent)
             }
             Some(Busy::Sent) => {
                 settle(&core, stage, &mut self.task, self.pool);
+                stage.reel.note(&mut self.task.notes, &core.env);
                 if stage.pool() != self.pool {
                     // It moved meanwhile: what was left of it is for others.
                     core.pools[stage.pool()].parking.wake_one();
@@ -148,6 +153,7 @@ impl<E: Event> Worker<E> {
     /// Goes to bed, unless there is something to do after all. After true the caller waits for the sleeper to be woken, and
     /// then calls [`Worker::get_up`].
     pub fn lie_down(&mut self) -> bool {
+        self.task.notes.woken = false;
         let core = self.core.clone();
         let pool = &core.pools[self.pool];
         self.end_search();
@@ -164,6 +170,7 @@ impl<E: Event> Worker<E> {
     /// The worker was woken.
     pub fn get_up(&mut self) {
         self.searching = true;
+        self.task.notes.woken = true;
     }
 
     /// Asks to look for work a little longer instead of going to bed: [`Worker::step`] goes on, and [`Worker::lie_down`] ends
@@ -252,6 +259,7 @@ impl<E: Event> Worker<E> {
             return false;
         }
         let task = &mut self.task;
+        task.notes.begin(&core.taping.on, &core.env);
         let wish = stage.knobs.batch.load(SeqCst).min(self.most).min(stage.queue.room.used().max(1));
         let room = match core.reserve(stage, wish, &mut task.reserved) {
             Ok(room) => room,
@@ -284,6 +292,7 @@ impl<E: Event> Worker<E> {
     /// Runs the batch, and returns when it ended.
     fn run(&mut self, core: &Core<E>, stage: &StageCore<E>) -> u64 {
         let task = &mut self.task;
+        task.notes.start(&core.env);
         task.now = core.env.now();
         task.open(stage.outputs.len());
         let finished = task.taken.finished;
@@ -301,8 +310,8 @@ impl<E: Event> Worker<E> {
             }
         }
         let end = core.env.end_of_batch();
-        // Before anything leaves: whoever sees an event come out finds its marks and figures there.
-        self.note(stage, end);
+        let task = &mut self.task;
+        task.notes.end(&core.env, task.now, &task.waits, &task.held_for, task.least);
         end
     }
 
@@ -312,6 +321,7 @@ impl<E: Event> Worker<E> {
         for (i, binding) in stage.outputs.iter().enumerate() {
             let out = &mut task.outs[i];
             let reserved = task.reserved[i];
+            task.notes.emit(out.events.len());
             match binding.to {
                 Target::Nothing => {}
                 Target::Sink(to) => {
@@ -346,6 +356,9 @@ impl<E: Event> Worker<E> {
         let items = task.stubs.len();
         let begun = task.waits.len() + task.held_for.len();
         for (journey, queued_at) in task.journeys.drain(..) {
+            if task.notes.on {
+                task.notes.since_door(journey.begun().unwrap_or(queued_at), end);
+            }
             journey.mark(Mark {
                 stage: stage.name.clone(),
                 queued_at,

@@ -1,0 +1,469 @@
+//! The tape: while it runs, what comes to each stage and what each batch was like is noted, in all the detail that it
+//! takes to run the same work again in a simulated machine.
+//!
+//! Owns what is noted and how much of it is kept: the work, never an event. Keys leave as shares of the most frequent
+//! ones, without saying what they are. While it does not run, a batch pays one relaxed load for it and a door as much.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use hdrhistogram::Histogram;
+
+use crate::core::StageCore;
+use crate::processor::ThreadTimes;
+use crate::{Env, Event, Output, Pipeline};
+
+/// Times beyond this count as this.
+const LONGEST_NS: u64 = 600_000_000_000;
+/// Arrivals are counted in slots of so long.
+const SLOT_NS: u64 = 100_000;
+/// So many slots with arrivals are kept; later ones are not. An hour of 1,000 a second, or ten minutes of 10,000.
+const MOST_SLOTS: usize = 4_000_000;
+/// So many keys are counted at a time.
+const MOST_KEYS: usize = 64;
+
+/// What a tape has of a pipeline.
+#[derive(Debug, Clone)]
+pub struct Tape {
+    /// How long it ran, in nanoseconds.
+    pub ns: u64,
+    /// The stages, in the topology's order.
+    pub stages: Vec<TapedStage>,
+}
+
+/// What a tape has of a stage. Times in nanoseconds.
+#[derive(Debug, Clone)]
+pub struct TapedStage {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What its module declares, and how many events left over each output.
+    pub outputs: Vec<(Output, u64)>,
+    /// As [`Module::blocks`](crate::Module::blocks).
+    pub blocks: bool,
+    /// As [`Module::sheddable`](crate::Module::sheddable).
+    pub sheddable: bool,
+    /// Events that somebody outside wanted to hand in, refused ones too: the slot of 100 us since the beginning, and how
+    /// many in it. Slots ascend; those without any are left out.
+    pub arrivals: Vec<(u32, u32)>,
+    /// New events that were worked on.
+    pub events: u64,
+    /// Events that were refused, at its doors or by its queue.
+    pub refused: u64,
+    /// How long its workers were at batches, together.
+    pub busy_ns: u64,
+    /// How many of the events the most frequent keys had at least, at most 64 of them, the largest first.
+    pub keys: Vec<u64>,
+    /// Its batches by size, ascending.
+    pub batches: Vec<TapedBatches>,
+    /// Events that were held, of the new ones and of those that were resumed.
+    pub held: (u64, u64),
+    /// Of these together, how many kept the others of their key back: [`Batch::hold`](crate::Batch::hold).
+    pub exclusive: u64,
+    /// Events that were resumed.
+    pub resumed: u64,
+    /// How long they were held.
+    pub held_ns: Histogram<u32>,
+    /// How long events waited in the queue.
+    pub wait_ns: Histogram<u32>,
+    /// How long it took from an event's coming to a worker that had slept to run, without the time for which no
+    /// processor was free.
+    pub wake_ns: Histogram<u32>,
+    /// From the door to the end of this stage, of the events that have a journey.
+    pub since_door_ns: Histogram<u32>,
+}
+
+/// Batches of about one size.
+#[derive(Debug, Clone)]
+pub struct TapedBatches {
+    /// How many there were.
+    pub batches: u64,
+    /// Items in all of them.
+    pub items: u64,
+    /// How long each took, without the time for which its thread could have worked and had no processor.
+    pub ns: Histogram<u32>,
+    /// The sum of that.
+    pub sum_ns: u64,
+    /// The part of the sum that a processor worked.
+    pub cpu_ns: u64,
+    /// What the engine took before and after them: finding, taking, sending on, giving back. Its sum, not in `sum_ns`.
+    pub around_ns: u64,
+}
+
+/// A stage's part of the tape.
+#[derive(Default)]
+pub(crate) struct Reel {
+    noted: Mutex<Option<Box<Noted>>>,
+}
+
+struct Noted {
+    begun: u64,
+    refused_before: u64,
+    arrivals: Vec<(u32, u32)>,
+    emitted: Vec<u64>,
+    events: u64,
+    busy_ns: u64,
+    resumed: u64,
+    held: (u64, u64),
+    exclusive: u64,
+    keys: Frequent,
+    batches: BTreeMap<usize, TapedBatches>,
+    held_ns: Histogram<u32>,
+    wait_ns: Histogram<u32>,
+    wake_ns: Histogram<u32>,
+    since_door_ns: Histogram<u32>,
+}
+
+/// What a worker has at hand of the batch that it is on. While nothing is taped it is empty and `on` is false.
+#[derive(Default)]
+pub(crate) struct Notes {
+    /// Whether this batch is taped.
+    pub on: bool,
+    /// The worker had slept, and found this when it was woken.
+    pub woken: bool,
+    /// When it began to look for the batch, and what its thread had had then.
+    begun: u64,
+    before: ThreadTimes,
+    /// What its thread had been kept waiting when the last taped batch ended; 0: there was none.
+    delayed: u64,
+    started: u64,
+    ended: u64,
+    after: ThreadTimes,
+    keys: Vec<u64>,
+    waits: Vec<u64>,
+    held_for: Vec<u64>,
+    since_door: Vec<u64>,
+    emitted: Vec<u64>,
+    /// Items that were held: new ones, resumed ones, those that keep others back.
+    held: (u64, u64),
+    exclusive: u64,
+    least: Option<u64>,
+}
+
+impl Notes {
+    /// A batch is about to be taken.
+    pub fn begin(&mut self, taping: &AtomicBool, env: &Env) {
+        self.on = taping.load(Relaxed);
+        if self.on {
+            self.begun = env.now();
+        }
+    }
+
+    /// It starts.
+    pub fn start(&mut self, env: &Env) {
+        if self.on {
+            self.keys.clear();
+            self.emitted.clear();
+            self.since_door.clear();
+            (self.held, self.exclusive) = ((0, 0), 0);
+            self.before = env.thread_begin();
+        }
+    }
+
+    /// It is over. `now`: when it started.
+    pub fn end(&mut self, env: &Env, now: u64, waits: &[u64], held_for: &[u64], least: Option<u64>) {
+        if self.on {
+            self.after = env.thread_end();
+            (self.started, self.least) = (now, least);
+            self.waits.clear();
+            self.waits.extend(waits);
+            self.held_for.clear();
+            self.held_for.extend(held_for);
+        }
+    }
+
+    /// When it was over, known on a machine only when what it sent leaves.
+    pub fn ended(&mut self, end: u64) {
+        self.ended = end;
+    }
+
+    /// A new event of this key is worked on.
+    pub fn key(&mut self, key: u64) {
+        if self.on {
+            self.keys.push(key);
+        }
+    }
+
+    /// An item is held.
+    pub fn hold(&mut self, resumed: bool, exclusive: bool) {
+        self.held.0 += !resumed as u64;
+        self.held.1 += resumed as u64;
+        self.exclusive += exclusive as u64;
+    }
+
+    /// So many events leave over the next output.
+    pub fn emit(&mut self, events: usize) {
+        if self.on {
+            self.emitted.push(events as u64);
+        }
+    }
+
+    /// An event with a journey came in by a door at `begun` and has been through this stage at `end`.
+    pub fn since_door(&mut self, begun: u64, end: u64) {
+        if self.on {
+            self.since_door.push(end.saturating_sub(begun));
+        }
+    }
+}
+
+impl Reel {
+    fn noted(&self) -> MutexGuard<'_, Option<Box<Noted>>> {
+        self.noted.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn begin(&self, now: u64, refused_before: u64) {
+        *self.noted() = Some(Box::new(Noted::new(now, refused_before)));
+    }
+
+    /// Somebody outside wants to hand an event in.
+    pub fn arrives(&self, taping: &AtomicBool, at: u64) {
+        if !taping.load(Relaxed) {
+            return;
+        }
+        if let Some(noted) = self.noted().as_mut() {
+            let slot = (at.saturating_sub(noted.begun) / SLOT_NS) as u32;
+            let slots = noted.arrivals.len();
+            match noted.arrivals.last_mut() {
+                // Reactors are not in step with each other: a little late is as good as now.
+                Some((last, count)) if *last >= slot => *count += 1,
+                _ if slots < MOST_SLOTS => noted.arrivals.push((slot, 1)),
+                _ => {}
+            }
+        }
+    }
+
+    /// The batch is over, and its lanes are given back.
+    pub fn note(&self, notes: &mut Notes, env: &Env) {
+        if !std::mem::take(&mut notes.on) {
+            return;
+        }
+        let settled = env.now();
+        if let Some(noted) = self.noted().as_mut() {
+            noted.add(notes, settled);
+        }
+        notes.delayed = notes.after.delayed;
+        notes.woken = false;
+    }
+
+    fn end<E: Event>(&self, stage: &StageCore<E>) -> Option<TapedStage> {
+        let noted = self.noted().take()?;
+        let emitted = noted.emitted.iter().copied().chain(std::iter::repeat(0));
+        Some(TapedStage {
+            name: stage.name.clone(),
+            outputs: stage.outputs.iter().map(|binding| binding.output).zip(emitted).collect(),
+            blocks: stage.module.blocks(),
+            sheddable: stage.module.sheddable(),
+            arrivals: noted.arrivals,
+            events: noted.events,
+            refused: stage.metrics.refusals().saturating_sub(noted.refused_before),
+            busy_ns: noted.busy_ns,
+            keys: noted.keys.most_frequent(),
+            batches: noted.batches.into_values().collect(),
+            held: noted.held,
+            exclusive: noted.exclusive,
+            resumed: noted.resumed,
+            held_ns: noted.held_ns,
+            wait_ns: noted.wait_ns,
+            wake_ns: noted.wake_ns,
+            since_door_ns: noted.since_door_ns,
+        })
+    }
+}
+
+impl Noted {
+    fn new(begun: u64, refused_before: u64) -> Noted {
+        Noted {
+            begun,
+            refused_before,
+            arrivals: Vec::new(),
+            emitted: Vec::new(),
+            events: 0,
+            busy_ns: 0,
+            resumed: 0,
+            held: (0, 0),
+            exclusive: 0,
+            keys: Frequent::default(),
+            batches: BTreeMap::new(),
+            held_ns: empty(),
+            wait_ns: empty(),
+            wake_ns: empty(),
+            since_door_ns: empty(),
+        }
+    }
+
+    fn add(&mut self, notes: &Notes, settled: u64) {
+        if notes.begun < self.begun {
+            return; // taken before the tape began
+        }
+        self.events += notes.waits.len() as u64;
+        self.resumed += notes.held_for.len() as u64;
+        self.held.0 += notes.held.0;
+        self.held.1 += notes.held.1;
+        self.exclusive += notes.exclusive;
+        notes.keys.iter().for_each(|key| self.keys.count(*key));
+        if self.emitted.len() < notes.emitted.len() {
+            self.emitted.resize(notes.emitted.len(), 0);
+        }
+        self.emitted.iter_mut().zip(&notes.emitted).for_each(|(sum, emitted)| *sum += emitted);
+        for (times, histogram) in [
+            (&notes.waits, &mut self.wait_ns),
+            (&notes.held_for, &mut self.held_ns),
+            (&notes.since_door, &mut self.since_door_ns),
+        ] {
+            times.iter().for_each(|time| histogram.saturating_record((*time).min(LONGEST_NS)));
+        }
+        let items = (notes.waits.len() + notes.held_for.len()) as u64;
+        if items == 0 {
+            return;
+        }
+        let cpu = notes.after.cpu.saturating_sub(notes.before.cpu);
+        let delayed = notes.after.delayed.saturating_sub(notes.before.delayed);
+        let service = notes.ended.saturating_sub(notes.started);
+        self.busy_ns += service;
+        let service = service.saturating_sub(delayed).max(cpu.min(service));
+        let batches = self.batches.entry(size_class(items)).or_insert_with(|| TapedBatches {
+            batches: 0,
+            items: 0,
+            ns: empty(),
+            sum_ns: 0,
+            cpu_ns: 0,
+            around_ns: 0,
+        });
+        batches.batches += 1;
+        batches.items += items;
+        batches.ns.saturating_record(service.clamp(1, LONGEST_NS));
+        batches.sum_ns += service;
+        batches.cpu_ns += cpu.min(service);
+        batches.around_ns += (settled - notes.begun).saturating_sub(notes.ended - notes.started).min(AROUND_MOST);
+        if let (true, Some(least)) = (notes.woken && notes.delayed > 0, notes.least) {
+            let delayed = notes.before.delayed.saturating_sub(notes.delayed);
+            self.wake_ns.saturating_record(least.saturating_sub(delayed).clamp(1, LONGEST_NS));
+        }
+    }
+}
+
+/// More around one batch is not the engine's work: its thread lost the processor there.
+const AROUND_MOST: u64 = 200_000;
+
+fn empty() -> Histogram<u32> {
+    Histogram::new_with_bounds(1, LONGEST_NS, 2).expect("1 to a large number at two digits is valid")
+}
+
+/// Batches of one class differ by a quarter in size at most; below 8 they do not.
+fn size_class(items: u64) -> usize {
+    match items {
+        0..8 => items as usize,
+        _ => {
+            let octave = items.ilog2();
+            8 + (octave as usize - 3) * 4 + ((items >> (octave - 2)) & 3) as usize
+        }
+    }
+}
+
+/// The most frequent keys among any number, with little memory (the space-saving algorithm): a new key takes the place of
+/// the least frequent one and its count, which is remembered as what it may be too much by.
+#[derive(Default)]
+struct Frequent {
+    /// By key: the count, and what it may be too much by.
+    counts: HashMap<u64, (u64, u64)>,
+}
+
+impl Frequent {
+    fn count(&mut self, key: u64) {
+        if let Some((count, _)) = self.counts.get_mut(&key) {
+            *count += 1;
+        } else if self.counts.len() < MOST_KEYS {
+            self.counts.insert(key, (1, 0));
+        } else if let Some((least, count)) =
+            self.counts.iter().map(|(key, (count, _))| (*key, *count)).min_by_key(|of| of.1)
+        {
+            self.counts.remove(&least);
+            self.counts.insert(key, (count + 1, count));
+        }
+    }
+
+    /// What each had at least, the largest first.
+    fn most_frequent(self) -> Vec<u64> {
+        let mut counts: Vec<u64> = self.counts.into_values().map(|(count, error)| count - error).collect();
+        counts.sort_unstable_by(|a, b| b.cmp(a));
+        counts
+    }
+}
+
+/// Whether a tape runs, and since when.
+#[derive(Default)]
+pub(crate) struct Recording {
+    pub on: AtomicBool,
+    since: AtomicU64,
+}
+
+impl<E: Event> Pipeline<E> {
+    /// Starts the tape. One that runs already begins anew.
+    pub fn begin_tape(&self) {
+        let core = &self.core;
+        core.taping.on.store(false, Relaxed);
+        let now = core.env.now();
+        core.taping.since.store(now, Relaxed);
+        core.stages.iter().for_each(|stage| stage.reel.begin(now, stage.metrics.refusals()));
+        core.taping.on.store(true, Relaxed);
+    }
+
+    /// Ends the tape, and gives what it has: `None` when none runs.
+    pub fn end_tape(&self) -> Option<Tape> {
+        let core = &self.core;
+        if !core.taping.on.swap(false, Relaxed) {
+            return None;
+        }
+        let ns = core.env.now().saturating_sub(core.taping.since.load(Relaxed));
+        Some(Tape { ns, stages: core.stages.iter().filter_map(|stage| stage.reel.end(stage)).collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_of_a_class_are_alike() {
+        assert_eq!((1..=8).map(size_class).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8]);
+        for size in 1..5_000u64 {
+            let (this, next) = (size_class(size), size_class(size + 1));
+            assert!(next == this || next == this + 1, "{size}");
+            let first = (1..=size).find(|other| size_class(*other) == this).unwrap();
+            assert!(size as f64 / first as f64 <= 1.25, "{first} and {size}");
+        }
+    }
+
+    #[test]
+    fn the_frequent_keys_are_found_among_many_and_nothing_is_counted_too_often() {
+        let mut keys = Frequent::default();
+        for n in 0..100_000u64 {
+            match n % 10 {
+                0..3 => keys.count(7),
+                3 => keys.count(8),
+                _ => keys.count(1_000 + n),
+            }
+        }
+        let counts = keys.most_frequent();
+        assert!((29_000..=30_000).contains(&counts[0]), "{counts:?}");
+        assert!((9_000..=10_000).contains(&counts[1]), "{counts:?}");
+        assert!(counts[2] < 1_000, "{counts:?}");
+    }
+
+    #[test]
+    fn few_keys_are_counted_exactly() {
+        let mut keys = Frequent::default();
+        (0..60u64).for_each(|key| (0..=key).for_each(|_| keys.count(key)));
+        assert_eq!(keys.most_frequent(), (1..=60).rev().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn arrivals_are_counted_in_slots_and_only_while_a_tape_runs() {
+        let (reel, on) = (Reel::default(), AtomicBool::new(true));
+        reel.begin(1_000, 0);
+        [1_000, 50_000, 101_000, 90_000, 1_001_000].iter().for_each(|at| reel.arrives(&on, *at));
+        on.store(false, Relaxed);
+        reel.arrives(&on, 2_000_000);
+        assert_eq!(reel.noted().take().unwrap().arrivals, [(0, 2), (1, 2), (10, 1)]);
+    }
+}
