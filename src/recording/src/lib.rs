@@ -5,6 +5,7 @@
 
 mod messages;
 mod stages;
+mod times;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +13,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use messages::{Conversation, Message, Messages};
-pub use stages::{Emits, Service, StageTape};
+pub use stages::{Emits, Service, StageTape, Way};
+pub use times::Times;
 
 /// The format that this program writes, and the only one that it reads.
 pub const VERSION: u32 = 1;

@@ -2,22 +2,44 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One stage's work during the recording.
+use crate::Times;
+
+/// One stage's work during the recording. Times are nanoseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageTape {
-    /// Events that came from outside the pipeline in each hundredth of a second.
-    pub arrivals: Vec<u32>,
-    /// Events that came in all.
+    /// Its work waits for the disk.
+    pub blocks: bool,
+    /// What waits before it may be refused.
+    pub sheddable: bool,
+    /// Events that somebody outside wanted to hand in, refused ones too: the slot of 100 us since the beginning, and how
+    /// many in it. Slots ascend; those without any are left out.
+    pub arrivals: Vec<(u32, u32)>,
+    /// Events that it worked on in all.
     pub events: u64,
+    /// Events that were refused before it.
+    pub refused: u64,
+    /// How long its threads were at batches, together, the time included in which no processor was free for them.
+    pub busy_ns: u64,
     /// Shares of the events that its most frequent keys had, the largest first; all others are taken to be many and equal.
     pub keys: Vec<f64>,
-    /// How long batches took, by their sizes.
+    /// How long batches took, by their sizes, ascending.
     pub service: Vec<Service>,
-    /// What it sent on, by output.
+    /// What it sent on, by output, in the order in which its module declares them.
     pub emits: Vec<Emits>,
-    /// The share of the events that were held for something outside, and quantiles of how long, in nanoseconds.
+    /// The share of the new events that were held for something outside, and of those that came back from it.
     pub held: f64,
-    pub held_ns: Vec<u64>,
+    /// See `held`.
+    pub held_again: f64,
+    /// The share of the held ones that kept the others of their key back meanwhile.
+    pub exclusive: f64,
+    /// How long they were held.
+    pub held_ns: Times,
+    /// How long it took until a thread was there that had to be woken.
+    pub wake_ns: Times,
+    /// How long events waited in its queue.
+    pub wait_ns: Times,
+    /// From the door to the end of this stage, of those events that were sampled.
+    pub since_door_ns: Times,
 }
 
 /// Batches of about one size.
@@ -25,12 +47,12 @@ pub struct StageTape {
 pub struct Service {
     /// Their mean size, in events.
     pub size: f64,
-    /// How many there were.
-    pub batches: u64,
-    /// Quantiles of the time that they took, in nanoseconds: the least, every twentieth, the most.
-    pub ns: Vec<u64>,
+    /// How long each took, not counting the time in which no processor was free for it.
+    pub ns: Times,
     /// How much of that time a processor worked; the rest waited for a disk or a call.
     pub cpu: f64,
+    /// What the engine took before and after each, on a processor: the mean.
+    pub around_ns: f64,
 }
 
 /// What one output had.
@@ -38,8 +60,23 @@ pub struct Service {
 pub struct Emits {
     /// The output's name.
     pub output: String,
+    /// What it leads to.
+    pub way: Way,
+    /// How many events one may become on it.
+    pub most: u32,
     /// Events for each that the stage finished: the mean.
     pub mean: f64,
-    /// The share of the finished ones that had any.
-    pub share: f64,
+}
+
+/// What an output leads to, and what happens when that is full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// Another stage, for whose room the sender waits.
+    #[default]
+    Line,
+    /// Another stage that refuses.
+    Side,
+    /// The end of the line.
+    Out,
 }
