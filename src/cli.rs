@@ -15,6 +15,7 @@ use crate::metrics::{self, MetricsArgs};
 use crate::remote::record::{self, RecordArgs};
 use crate::remote::top::{self, TopArgs};
 use crate::remote::tune::{self, TuneArgs};
+use crate::whatif_command::{self, WhatifArgs};
 use crate::{config_file, logging, run};
 
 /// A self-hosted realtime messaging server that LeanCloud's SDKs connect to.
@@ -67,6 +68,7 @@ enum Command {
     Tune(TuneArgs),
     Record(RecordArgs),
     Replay(Box<tidegate_bench::ReplayArgs>),
+    Whatif(WhatifArgs),
     #[command(subcommand)]
     Hdr(HdrCommand),
     Metrics(MetricsArgs),
@@ -127,6 +129,7 @@ pub fn main() -> u8 {
         Command::Tune(args) => tune::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Replay(args) => tidegate_bench::replay(&args).map_err(Stop::because),
+        Command::Whatif(args) => whatif_command::run(&args),
         Command::Hdr(command) => plot::run(&command),
         Command::Metrics(args) => metrics::run(&args),
         Command::App(AppCommand::New) => app_new(),

@@ -24,6 +24,7 @@ mod remote;
 mod run;
 mod trace;
 mod tuning;
+mod whatif_command;
 
 use std::io::Write;
 
