@@ -22,6 +22,7 @@ mod deadlines;
 mod delay;
 mod door;
 mod env;
+mod frequent;
 mod helper;
 mod journey;
 mod lane;

@@ -4,13 +4,14 @@
 //! Owns what is noted and how much of it is kept: the work, never an event. Keys leave as shares of the most frequent
 //! ones, without saying what they are. While it does not run, a batch pays one relaxed load for it and a door as much.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use hdrhistogram::Histogram;
 
 use crate::core::StageCore;
+use crate::frequent::Frequent;
 use crate::processor::ThreadTimes;
 use crate::{Env, Event, Output, Pipeline};
 
@@ -20,8 +21,6 @@ const LONGEST_NS: u64 = 600_000_000_000;
 const SLOT_NS: u64 = 100_000;
 /// So many slots with arrivals are kept; later ones are not. An hour of 1,000 a second, or ten minutes of 10,000.
 const MOST_SLOTS: usize = 4_000_000;
-/// So many keys are counted at a time.
-const MOST_KEYS: usize = 64;
 
 /// What a tape has of a pipeline.
 #[derive(Debug, Clone)]
@@ -360,36 +359,6 @@ fn size_class(items: u64) -> usize {
     }
 }
 
-/// The most frequent keys among any number, with little memory (the space-saving algorithm): a new key takes the place of
-/// the least frequent one and its count, which is remembered as what it may be too much by.
-#[derive(Default)]
-struct Frequent {
-    /// By key: the count, and what it may be too much by.
-    counts: HashMap<u64, (u64, u64)>,
-}
-
-impl Frequent {
-    fn count(&mut self, key: u64) {
-        if let Some((count, _)) = self.counts.get_mut(&key) {
-            *count += 1;
-        } else if self.counts.len() < MOST_KEYS {
-            self.counts.insert(key, (1, 0));
-        } else if let Some((least, count)) =
-            self.counts.iter().map(|(key, (count, _))| (*key, *count)).min_by_key(|of| of.1)
-        {
-            self.counts.remove(&least);
-            self.counts.insert(key, (count + 1, count));
-        }
-    }
-
-    /// What each had at least, the largest first.
-    fn most_frequent(self) -> Vec<u64> {
-        let mut counts: Vec<u64> = self.counts.into_values().map(|(count, error)| count - error).collect();
-        counts.sort_unstable_by(|a, b| b.cmp(a));
-        counts
-    }
-}
-
 /// Whether a tape runs, and since when.
 #[derive(Default)]
 pub(crate) struct Recording {
@@ -432,29 +401,6 @@ mod tests {
             let first = (1..=size).find(|other| size_class(*other) == this).unwrap();
             assert!(size as f64 / first as f64 <= 1.25, "{first} and {size}");
         }
-    }
-
-    #[test]
-    fn the_frequent_keys_are_found_among_many_and_nothing_is_counted_too_often() {
-        let mut keys = Frequent::default();
-        for n in 0..100_000u64 {
-            match n % 10 {
-                0..3 => keys.count(7),
-                3 => keys.count(8),
-                _ => keys.count(1_000 + n),
-            }
-        }
-        let counts = keys.most_frequent();
-        assert!((29_000..=30_000).contains(&counts[0]), "{counts:?}");
-        assert!((9_000..=10_000).contains(&counts[1]), "{counts:?}");
-        assert!(counts[2] < 1_000, "{counts:?}");
-    }
-
-    #[test]
-    fn few_keys_are_counted_exactly() {
-        let mut keys = Frequent::default();
-        (0..60u64).for_each(|key| (0..=key).for_each(|_| keys.count(key)));
-        assert_eq!(keys.most_frequent(), (1..=60).rev().collect::<Vec<_>>());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! worth it. A change is worth it when it betters the goal by a tenth and takes nothing noticeable from the others.
 
 use serde::{Serialize, Serializer};
-use tidegate_engine::{PoolPatch, PoolSettings, StagePatch, Topology};
+use tidegate_engine::{PoolPatch, StagePatch, Topology};
 use tidegate_recording::Recording;
 
 use crate::figures::{Figures, StageFigures};
@@ -40,7 +40,7 @@ pub struct Suggestion {
 /// One change of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Step {
-    /// As `tidegate tune` says it, or a pool to be made.
+    /// As it is typed after `tidegate tune`.
     #[serde(serialize_with = "as_text")]
     pub change: Change,
     /// What it is expected to better, in a sentence.
@@ -66,6 +66,9 @@ impl std::fmt::Display for Change {
             Change::Stage(name, patch) => (name, patch.workers, patch.batch, patch.bound, patch.pool.clone()),
             Change::Pool(name, patch) => (name, patch.workers, None, None, None),
         };
+        if let Change::Pool(..) = self {
+            f.write_str("--pool ")?;
+        }
         f.write_str(name)?;
         for (key, value) in [("workers", workers), ("batch", batch), ("bound", bound)] {
             if let Some(value) = value {
@@ -155,13 +158,7 @@ fn load_for(
 fn apply(topology: &Topology, change: &Change) -> Option<Topology> {
     match change {
         Change::Stage(name, patch) => topology.with_stage(name, patch.clone()).ok(),
-        Change::Pool(name, patch) => {
-            let mut topology = topology.clone();
-            if !topology.pools.iter().any(|pool| pool.name == *name) {
-                topology.pools.push(PoolSettings::new(name.clone(), 1));
-            }
-            topology.with_pool(name, patch.clone()).ok()
-        }
+        Change::Pool(name, patch) => topology.with_pool(name, patch.clone()).ok(),
     }
 }
 
@@ -280,4 +277,19 @@ fn reason(
         ),
     };
     format!("{expected}: {why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_said_as_it_is_typed() {
+        let stage = StagePatch { workers: Some(2), pool: Some(Some("line".to_owned())), ..StagePatch::default() };
+        assert_eq!(Change::Stage("route".to_owned(), stage).to_string(), "route workers=2 pool=line");
+        let own = StagePatch { pool: Some(None), ..StagePatch::default() };
+        assert_eq!(Change::Stage("route".to_owned(), own).to_string(), "route pool=route");
+        let pool = PoolPatch { workers: Some(3), ..PoolPatch::default() };
+        assert_eq!(Change::Pool("line".to_owned(), pool).to_string(), "--pool line workers=3");
+    }
 }
