@@ -2,13 +2,12 @@
 //!
 //! Owns when a recording begins and ends; what is noted is the stages' business, what is written the format's.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_engine::Pipeline;
 use tidegate_http::{Recorder, Recording, Refused};
-use tidegate_recording::{Conversation, Message, Messages, StageTape, VERSION};
+use tidegate_recording::{Conversation, Message, Messages, VERSION};
 use tidegate_stages::event::Event;
 use tidegate_stages::shared::World;
 use tidegate_stages::shared::tape::{Taken, Tape};
@@ -50,6 +49,7 @@ impl Recordings {
         }
         let began_ns = self.pipeline.now();
         self.world.tape.begin(began_ns);
+        self.pipeline.begin_tape();
         log::info!("recording for {} s began, by {by}: no bodies, no ids", length.as_secs_f64());
         *now = Some(Now { by: by.to_owned(), length, began_ns });
         Ok(Box::new(Running { of: self.clone(), began_ns }))
@@ -82,7 +82,8 @@ struct Running {
 impl Recorder for Running {
     fn finish(self: Box<Self>) -> Result<String, String> {
         let Running { of, began_ns } = &*self;
-        let taken = of.end(Tape::end).ok_or("The recording had ended already.")?;
+        let (taken, taped) = of.end(|tape| (tape.end(), of.pipeline.end_tape()));
+        let taken = taken.ok_or("The recording had ended already.")?;
         let ended_ns = of.pipeline.now();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let recording = tidegate_recording::Recording {
@@ -91,7 +92,7 @@ impl Recorder for Running {
             seconds: Duration::from_nanos(ended_ns - began_ns).as_secs_f64(),
             cores: u32::try_from(cores).unwrap_or(u32::MAX),
             config: tidegate_config::write(&of.tuner.running(), tidegate_config::Secrets::Starred),
-            stages: stages(&of.pipeline),
+            stages: taped.as_ref().map(tidegate_whatif::stages).unwrap_or_default(),
             messages: messages(taken, *began_ns),
         };
         log::info!("recording ended: {} messages", recording.messages.all.len());
@@ -104,15 +105,13 @@ impl Drop for Running {
         // After `finish` there is nothing to end, unless the next one has begun: then this is not the one.
         let is_this = |now: &Now| now.began_ns == self.began_ns;
         if self.of.now.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(is_this) {
-            self.of.end(Tape::give_up);
+            self.of.end(|tape| {
+                tape.give_up();
+                drop(self.of.pipeline.end_tape());
+            });
             log::info!("recording was given up: who asked for it is gone");
         }
     }
-}
-
-/// What each stage did.
-fn stages(_: &Pipeline<Event>) -> BTreeMap<String, StageTape> {
-    BTreeMap::new()
 }
 
 /// In microseconds since the beginning.

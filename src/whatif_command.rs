@@ -72,7 +72,7 @@ struct Told {
 }
 
 pub fn run(args: &WhatifArgs) -> Result<(), Stop> {
-    let recording = read(args)?;
+    let recording = tidegate_recording::read(&args.file).map_err(Stop::because)?;
     let recorded = topology_of(&recording)?;
     let asked = args.config.as_ref().map(|path| load(Some(path)).map(|(config, _)| config.topology)).transpose()?;
     let as_it_was = Load { cores: args.cores, ..Load::default() };
@@ -104,16 +104,6 @@ pub fn run(args: &WhatifArgs) -> Result<(), Stop> {
         return print(&format!("{text}\n"));
     }
     print(&words(&told, args))
-}
-
-fn read(args: &WhatifArgs) -> Result<Recording, Stop> {
-    let name = args.file.display();
-    let text = config_file::read(&args.file).map_err(Stop::because)?;
-    serde_json::from_str(&text).map_err(|error| {
-        Stop::because(format!(
-            "{name} is no recording that this program reads ({error}): record with `tidegate record`"
-        ))
-    })
 }
 
 /// The recorded configuration, of which only the pipeline matters here.
