@@ -139,6 +139,14 @@ fn what_is_recorded_comes_again_and_nobody_is_named() {
     let rooms = messages["conversations"].as_array().unwrap().iter().filter(|of| of["room"] == true);
     assert_eq!(rooms.cloned().collect::<Vec<_>>(), [json!({"members": 20, "room": true})]);
 
+    // What the stages did is there too, and enough to foretell from.
+    let events = |stage: &str| json["stages"][stage]["events"].as_u64().unwrap();
+    assert!(events("decode") >= 151 && (101..=events("decode")).contains(&events("persist")), "{}", json["stages"]);
+    let foretold = run(&["whatif", out.to_str().unwrap(), "--json"]);
+    good(&foretold);
+    let foretold: Value = serde_json::from_slice(&foretold.stdout).unwrap();
+    assert!(foretold.is_object(), "{foretold}");
+
     let other = Server::with(patient());
     for (speed, seconds) in [("1", 8.0), ("5", 1.6)] {
         let json = replay(&out, other.tcp(), &format!("--speed {speed}"));
