@@ -98,6 +98,14 @@ impl Newest {
     }
 }
 
+/// Says nothing of the log any more; on disk before anything else is done.
+pub(super) fn forget_log(folder: &Path) -> io::Result<()> {
+    match fs::remove_file(log_note(folder)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => File::open(folder)?.sync_all(),
+    }
+}
+
 /// The manifest, where less of it can be read than was noted.
 pub(super) fn shortened_manifest(folder: &Path, rocks: &Path, means: &'static str) -> Option<Finding> {
     let manifest = log_file::manifest(rocks).ok()?;

@@ -53,7 +53,11 @@ impl Opened {
     /// and by `refused`, is cut from its logs first: to be given again until this has succeeded.
     pub fn open(options: &RocksOptions, folder: &mut Folder, refused: &[Mark]) -> Result<Self, StoreError> {
         let io = |error: std::io::Error| folder::refused(&options.path, &format!("cannot be used: {error}"));
-        let cuts = refused::cut(&folder.refused_commits(), refused, &folder.rocks()).map_err(io)?;
+        let cuts = refused::cut(&folder.refused_commits(), refused, &folder.rocks(), || {
+            // What is cut on purpose is no damage.
+            noted::forget_log(folder.path())
+        })
+        .map_err(io)?;
         if cuts > 0 {
             log::warn!("a write had failed when the store was last open; what it refused was cut from {cuts} log(s)");
         }

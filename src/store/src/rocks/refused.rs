@@ -67,9 +67,9 @@ impl Refused {
     }
 }
 
-/// Cuts what was noted, in the file `noted` and `also`, from the logs of a database that is not open. How many logs were
-/// cut.
-pub(super) fn cut(noted: &Path, also: &[Mark], rocks: &Path) -> io::Result<usize> {
+/// Cuts what was noted, in the file `noted` and `also`, from the logs of a database that is not open; `before` is called
+/// before each cut. How many logs were cut.
+pub(super) fn cut(noted: &Path, also: &[Mark], rocks: &Path, before: impl Fn() -> io::Result<()>) -> io::Result<usize> {
     let noted = match fs::read(noted) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -84,6 +84,7 @@ pub(super) fn cut(noted: &Path, also: &[Mark], rocks: &Path) -> io::Result<usize
     for log in log_file::logs(rocks)? {
         let bytes = fs::read(&log)?;
         if let Some(start) = first_with(&bytes, &marks) {
+            before()?;
             let file = OpenOptions::new().write(true).open(&log)?;
             file.set_len(start as u64)?;
             file.sync_all()?;
