@@ -9,11 +9,17 @@ use tidegate_domain::day::{Day, Figures};
 use tidegate_domain::ids::AppId;
 use tidegate_http::DayReport;
 use tidegate_stages::shared::World;
-use tidegate_stages::shared::days::{KEPT, oldest};
 use tidegate_store::{Change, StoreError};
 
 /// How often the present day is taken down: so much of it a crash may cost.
 const EVERY: Duration = Duration::from_secs(60);
+/// How many days are kept.
+const KEPT: u32 = 400;
+
+/// The first of the `days` up to this one.
+fn first_of(days: u32, today: Day) -> Day {
+    Day(today.0.saturating_sub(days - 1))
+}
 
 pub struct Days {
     world: Arc<World>,
@@ -69,7 +75,7 @@ impl Days {
     }
 
     fn save(&self, day: Day, figures: Vec<(AppId, Figures)>) {
-        let change = |(app, figures)| Change::Day { app, day, figures: Box::new(figures), oldest: oldest(day) };
+        let change = |(app, figures)| Change::Day { app, day, figures: Box::new(figures), oldest: first_of(KEPT, day) };
         let changes: Vec<Change> =
             figures.into_iter().filter(|(_, of)| *of != Figures::default()).map(change).collect();
         if let Err(error) = self.world.store.commit(&changes) {
@@ -80,7 +86,7 @@ impl Days {
     /// The last `days` days, the newest first; in each, the apps in the order of the configuration.
     pub fn report(&self, days: u32) -> Result<Vec<DayReport>, StoreError> {
         let today = self.state.lock().unwrap_or_else(PoisonError::into_inner).today;
-        let from = Day(today.0.saturating_sub(days.clamp(1, KEPT) - 1));
+        let from = first_of(days.clamp(1, KEPT), today);
         let mut all: Vec<(Day, AppId, Figures)> = Vec::new();
         let kept = self.world.store.days(from)?.into_iter().filter(|(_, day, _)| *day < today);
         all.extend(kept.map(|(app, day, figures)| (day, app, figures)));

@@ -10,7 +10,6 @@
 mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,8 +18,6 @@ use common::client::{body, command, direct_command, some, text};
 use common::flood::{Ends, Flood, Poured, Says, To, can_stand_back, pin, stand_back};
 use common::{APP, Client, Refused, Server, Setup, Via, crowd, eventually, raw};
 use prost::Message as _;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tidegate_protocol::wire::*;
 
 /// The core of everybody but the server, which has core 0.
@@ -46,7 +43,7 @@ type Kind = (&'static str, fn(&Server) -> Flood);
 const KINDS: &[Kind] = &[
     ("connections that hang up at once", |_| flood(To::Both, 200, vec![], vec![], usize::MAX, false, Ends::AtOnce)),
     ("garbage on new connections", |_| flood(To::Both, 200, vec![0xff; 600], vec![], usize::MAX, false, Ends::Closed)),
-    ("greetings of TLS", |_| flood(To::Both, 200, hello(), vec![], usize::MAX, false, Ends::Answered)),
+    ("greetings of TLS", |_| flood(To::Both, 200, raw::hello(), vec![], usize::MAX, false, Ends::Answered)),
     ("frames announced at 2^63 bytes", |_| {
         let huge = [0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0];
         flood(To::Http, 200, upgraded(&huge), vec![], usize::MAX, false, Ends::Closed)
@@ -143,18 +140,6 @@ fn echo() -> Vec<u8> {
 
 fn upgraded(rest: &[u8]) -> Vec<u8> {
     [raw::handshake("lc.protobuf2.3").as_bytes(), rest].concat()
-}
-
-fn hello() -> Vec<u8> {
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    let mut client = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
-    let mut hello = Vec::new();
-    client.write_tls(&mut hello).unwrap();
-    hello
 }
 
 /// Two who talk.

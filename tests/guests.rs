@@ -7,7 +7,6 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,8 +16,6 @@ use common::raw::{self, Raw};
 use common::{APP, Client, PATIENCE, Server, Via, app, eventually, http, patient, seed};
 use fastrand::Rng;
 use prost::Message as _;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use serde_json::json;
 use tidegate_protocol::wire::*;
 
@@ -49,7 +46,7 @@ fn all_guests() -> Vec<Guest> {
     let mut length = Vec::new();
     prost::encoding::encode_varint(4 << 10, &mut length);
     let part = [length, vec![0; (4 << 10) - 1]].concat();
-    let hello = hello();
+    let hello = raw::hello();
     let endless = [&[0x16, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff][..], &[0; 8_000]].concat();
     let mut guests = vec![
         guest("tcp, silent", false, b""),
@@ -66,19 +63,6 @@ fn all_guests() -> Vec<Guest> {
     ];
     guests.iter_mut().filter(|guest| guest.what.starts_with("tls")).for_each(|guest| guest.most = TLS);
     guests
-}
-
-/// How TLS begins.
-fn hello() -> Vec<u8> {
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    let mut client = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
-    let mut hello = Vec::new();
-    client.write_tls(&mut hello).unwrap();
-    hello
 }
 
 /// In their time nothing is closed for being slow.
@@ -239,7 +223,7 @@ fn garbage_on_any_port_ends_its_own_connection_only() {
         bytes.fill_with(|| random.u8(..));
         bytes
     };
-    let hello = hello();
+    let hello = raw::hello();
     let fin = |mut stream: TcpStream| {
         _ = stream.shutdown(Shutdown::Write);
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

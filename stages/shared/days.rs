@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tidegate_domain::day::{Day, Figures, Sketch};
+use tidegate_domain::day::{Figures, Sketch};
 use tidegate_domain::ids::{AppId, ClientId};
 
 pub struct Days {
@@ -98,14 +98,6 @@ impl Days {
         };
         (0..).map(AppId).zip(&self.apps).map(take).collect()
     }
-}
-
-/// How many days are kept.
-pub const KEPT: u32 = 400;
-
-/// The first day that is still kept on `today`.
-pub fn oldest(today: Day) -> Day {
-    Day(today.0.saturating_sub(KEPT - 1))
 }
 
 #[cfg(test)]

@@ -2,8 +2,11 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use prost::Message as _;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tidegate_protocol::wire::GenericCommand;
 
 use super::{PATIENCE, Server};
@@ -121,4 +124,17 @@ fn whole(read: &[u8]) -> Option<(usize, Frame)> {
     };
     let payload = read.get(start..start + len)?.to_vec();
     Some((start + len, (first & 0xf, payload)))
+}
+
+/// How TLS begins.
+pub fn hello() -> Vec<u8> {
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let mut client = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
 }

@@ -1,5 +1,5 @@
-//! `tidegate bench` and `tidegate replay`: loads a running server over the real wire, checks what comes back, and states the result beside
-//! what the machine can do at all.
+//! `tidegate bench` and `tidegate replay`: loads a running server over the real wire, checks what comes back, and states
+//! the result beside what the machine can do at all.
 //!
 //! One thread carries all clients (`stayers` are the one exception): `fleet` owns the poll and the connections (`conn`,
 //! `wire`), `drive` sends what `schedule` says is due, `traffic` and `check` judge what is received, `floor` measures the

@@ -36,19 +36,12 @@ pub struct Figures {
     pub clients: Sketch,
 }
 
-/// A bit more than this many registers' error is 1.04 / sqrt(4096) = 1.6 %.
+/// Their error is 1.04 / sqrt(4096) = 1.6 %.
 const REGISTERS: usize = 1 << BITS;
 const BITS: u32 = 12;
 const VERSION: u8 = 1;
 
 impl Figures {
-    /// Takes in what another process counted of the same day.
-    pub fn merge(&mut self, other: &Figures) {
-        self.messages += other.messages;
-        self.peak = self.peak.max(other.peak);
-        self.clients.merge(&other.clients);
-    }
-
     /// As it is stored.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];

@@ -61,7 +61,7 @@ pub use report::{
 };
 
 pub use sim::{Outside, Sim};
-pub use tape::{Tape, TapedBatches, TapedStage};
+pub use tape::{ARRIVAL_SLOT_NS, Tape, TapedBatches, TapedStage};
 pub use ticket::Ticket;
 pub use topology::{Place, Policy, PoolSettings, Problem, StageSettings, Topology};
 pub use tuning::{PoolPatch, StagePatch};

@@ -16,7 +16,7 @@ use crate::report::{Percentiles, SecondReport, Spread, TIME_BUCKETS_NS, Totals};
 const SECONDS: usize = 10;
 
 /// Times beyond this count as this.
-const LONGEST_NS: u64 = 600_000_000_000;
+pub(crate) const LONGEST_NS: u64 = 600_000_000_000;
 
 /// What happened in a stage during some time.
 pub(crate) struct Recorder {
@@ -33,20 +33,26 @@ pub(crate) struct Recorder {
     batch: Histogram<u32>,
 }
 
+/// A histogram of times up to [`LONGEST_NS`], exact to a hundredth.
+pub(crate) fn no_times() -> Histogram<u32> {
+    histogram(LONGEST_NS, 2)
+}
+
+fn histogram(most: u64, digits: u8) -> Histogram<u32> {
+    Histogram::new_with_bounds(1, most, digits).expect("1 to a large number at some digits is valid")
+}
+
 impl Recorder {
     fn new() -> Recorder {
-        let histogram = |most, digits| {
-            Histogram::new_with_bounds(1, most, digits).expect("1 to a large number at some digits is valid")
-        };
         Recorder {
             events: 0,
             busy: 0,
             wait_sum: 0,
             left: Passed::default(),
             worked: 0,
-            wait: histogram(LONGEST_NS, 2),
-            service: histogram(LONGEST_NS, 2),
-            held: histogram(LONGEST_NS, 2),
+            wait: no_times(),
+            service: no_times(),
+            held: no_times(),
             // People compare these with a number that they set: at 3 digits whatever is below 2,048 is exact.
             batch: histogram(1 << 20, 3),
         }

@@ -12,13 +12,12 @@ use hdrhistogram::Histogram;
 
 use crate::core::StageCore;
 use crate::frequent::Frequent;
+use crate::metrics::{LONGEST_NS, no_times};
 use crate::processor::ThreadTimes;
 use crate::{Env, Event, Output, Pipeline};
 
-/// Times beyond this count as this.
-const LONGEST_NS: u64 = 600_000_000_000;
-/// Arrivals are counted in slots of so long.
-const SLOT_NS: u64 = 100_000;
+/// Arrivals are counted in slots of so long, in nanoseconds.
+pub const ARRIVAL_SLOT_NS: u64 = 100_000;
 /// So many slots with arrivals are kept; later ones are not. An hour of 1,000 a second, or ten minutes of 10,000.
 const MOST_SLOTS: usize = 4_000_000;
 
@@ -220,7 +219,7 @@ impl Reel {
             return;
         }
         if let Some(noted) = self.noted().as_mut() {
-            let slot = (at.saturating_sub(noted.begun) / SLOT_NS) as u32;
+            let slot = (at.saturating_sub(noted.begun) / ARRIVAL_SLOT_NS) as u32;
             let slots = noted.arrivals.len();
             match noted.arrivals.last_mut() {
                 // Reactors are not in step with each other: a little late is as good as now.
@@ -283,10 +282,10 @@ impl Noted {
             exclusive: 0,
             keys: Frequent::default(),
             batches: BTreeMap::new(),
-            held_ns: empty(),
-            wait_ns: empty(),
-            wake_ns: empty(),
-            since_door_ns: empty(),
+            held_ns: no_times(),
+            wait_ns: no_times(),
+            wake_ns: no_times(),
+            since_door_ns: no_times(),
         }
     }
 
@@ -323,7 +322,7 @@ impl Noted {
         let batches = self.batches.entry(size_class(items)).or_insert_with(|| TapedBatches {
             batches: 0,
             items: 0,
-            ns: empty(),
+            ns: no_times(),
             sum_ns: 0,
             cpu_ns: 0,
             around_ns: 0,
@@ -343,10 +342,6 @@ impl Noted {
 
 /// More around one batch is not the engine's work: its thread lost the processor there.
 const AROUND_MOST: u64 = 200_000;
-
-fn empty() -> Histogram<u32> {
-    Histogram::new_with_bounds(1, LONGEST_NS, 2).expect("1 to a large number at two digits is valid")
-}
 
 /// Batches of one class differ by a quarter in size at most; below 8 they do not.
 fn size_class(items: u64) -> usize {

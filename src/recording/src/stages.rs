@@ -42,6 +42,13 @@ pub struct StageTape {
     pub since_door_ns: Times,
 }
 
+impl StageTape {
+    /// Events that came from outside, refused ones too.
+    pub fn arrived(&self) -> u64 {
+        self.arrivals.iter().map(|(_, count)| u64::from(*count)).sum()
+    }
+}
+
 /// Batches of about one size.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Service {

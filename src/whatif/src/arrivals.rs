@@ -2,10 +2,8 @@
 
 use std::collections::VecDeque;
 
+use tidegate_engine::ARRIVAL_SLOT_NS;
 use tidegate_recording::StageTape;
-
-/// Of a recording's slots of arrivals.
-const SLOT_NS: f64 = 100_000.0;
 
 /// The arrivals at one stage, in order.
 pub(crate) struct Arrivals<'a> {
@@ -45,7 +43,8 @@ impl<'a> Arrivals<'a> {
         if self.next.is_empty()
             && let Some((slot, count)) = self.slots.next()
         {
-            let place = |random: &mut fastrand::Rng| (f64::from(*slot) + random.f64()) * SLOT_NS / self.speed;
+            let place =
+                |random: &mut fastrand::Rng| (f64::from(*slot) + random.f64()) * ARRIVAL_SLOT_NS as f64 / self.speed;
             self.next.extend((0..*count).map(|_| place(&mut self.random) as u64));
             self.next.make_contiguous().sort_unstable();
         }

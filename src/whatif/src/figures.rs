@@ -75,10 +75,9 @@ impl Figures {
             Some(stage_figures(name, stages.get(*name)?, settings.workers, seconds))
         });
         let stages_told: Vec<StageFigures> = told.collect();
-        let offered = |tape: &StageTape| tape.arrivals.iter().map(|(_, count)| f64::from(*count)).sum::<f64>();
         Figures {
             seconds,
-            offered: stages.values().map(offered).sum::<f64>() / seconds,
+            offered: stages.values().map(StageTape::arrived).sum::<u64>() as f64 / seconds,
             throughput: stages.get(last).map_or(0.0, |tape| tape.events as f64) / seconds,
             last: last.to_owned(),
             refused: stages_told.iter().map(|stage| stage.refused).sum(),

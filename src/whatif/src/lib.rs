@@ -13,6 +13,7 @@ mod figures;
 mod keys;
 mod model;
 mod predict;
+mod quantiles;
 mod suggest;
 mod taken;
 mod work;

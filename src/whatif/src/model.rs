@@ -11,9 +11,10 @@ use std::time::Duration;
 use tidegate_engine::{
     Batch, Event, Item, Journey, Module, Modules, Output, OutputKind, Outside, Refusal, Stage, Supervisor,
 };
-use tidegate_recording::{StageTape, Times, Way};
+use tidegate_recording::{StageTape, Way};
 
 use crate::keys::{Keys, mix};
+use crate::quantiles::Quantiles;
 use crate::work::Work;
 
 /// What stands for an event.
@@ -200,30 +201,6 @@ impl Player {
                 batch.emit(output, Token { number, journey });
             }
         }
-    }
-}
-
-/// Times, to be drawn from.
-pub(crate) struct Quantiles {
-    up_to: Vec<(u64, u64)>,
-}
-
-impl Quantiles {
-    pub fn new(times: &Times) -> Quantiles {
-        let mut seen = 0;
-        let add = |(ns, count): &(u64, u64)| {
-            seen += count;
-            (seen, *ns)
-        };
-        Quantiles { up_to: times.0.iter().map(add).collect() }
-    }
-
-    /// `chance`: below 1. 0 where there are no times.
-    pub fn draw(&self, chance: f64) -> u64 {
-        let Some((count, _)) = self.up_to.last() else { return 0 };
-        let wanted = (chance * *count as f64) as u64;
-        let place = self.up_to.partition_point(|(seen, _)| *seen <= wanted);
-        self.up_to.get(place).map_or(0, |(_, ns)| *ns)
     }
 }
 

@@ -9,7 +9,8 @@ use tidegate_recording::{Recording, StageTape, Times, VERSION};
 use crate::arrivals::Arrivals;
 use crate::figures::Figures;
 use crate::keys::mix;
-use crate::model::{Model, Nobody, Quantiles, Token};
+use crate::model::{Model, Nobody, Token};
+use crate::quantiles::Quantiles;
 use crate::taken;
 
 /// What the recorded work is let loose on.
@@ -72,8 +73,7 @@ impl<'a> Prepared<'a> {
         if recording.version != VERSION {
             return Err(Unpredictable::Format(recording.version));
         }
-        let arrivals = |tape: &StageTape| tape.arrivals.iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
-        let arrivals = recording.stages.values().map(arrivals).sum();
+        let arrivals = recording.stages.values().map(StageTape::arrived).sum();
         let has_time = recording.seconds.is_finite() && recording.seconds > 0.0;
         if arrivals == 0 || !has_time {
             return Err(Unpredictable::Idle);
@@ -85,8 +85,9 @@ impl<'a> Prepared<'a> {
         Ok(Prepared { recording, model, wake_ns, arrivals })
     }
 
-    pub fn recording(&self) -> &Recording {
-        self.recording
+    /// Events a second that came from outside.
+    pub fn rate(&self) -> f64 {
+        self.arrivals as f64 / self.recording.seconds
     }
 
     pub fn predict(&self, topology: &Topology, load: Load) -> Result<Figures, Unpredictable> {

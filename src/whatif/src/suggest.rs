@@ -137,9 +137,7 @@ fn load_for(
     goal: Goal,
     cores: Option<f64>,
 ) -> Result<Load, Unpredictable> {
-    let recording = prepared.recording();
-    let offered = recording.stages.values().flat_map(|tape| &tape.arrivals).map(|(_, count)| f64::from(*count));
-    let rate = offered.sum::<f64>() / recording.seconds;
+    let rate = prepared.rate();
     let mut load = Load { speed: 1.0, cores, first_seconds: Some(EVENTS / rate.max(1e-9)) };
     if goal == Goal::Throughput {
         for _ in 0..10 {

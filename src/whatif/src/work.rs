@@ -7,6 +7,8 @@
 
 use tidegate_recording::Service;
 
+use crate::quantiles::Quantiles;
+
 /// A stage's batches.
 pub(crate) struct Work {
     /// By size, ascending.
@@ -17,9 +19,8 @@ pub(crate) struct Work {
 
 struct Size {
     size: f64,
-    /// Up to how many of the batches took this or less, and this, in nanoseconds.
-    up_to: Vec<(u64, f64)>,
-    count: u64,
+    /// What they took.
+    ns: Quantiles,
     mean: f64,
     cpu: f64,
     around: f64,
@@ -43,14 +44,8 @@ impl Work {
     pub fn new(recorded: &[Service]) -> Work {
         let mut sizes: Vec<Size> = Vec::new();
         for service in join_few(recorded) {
-            let mut seen = 0;
-            let up_to = service.ns.0.iter().map(|(ns, count)| {
-                seen += count;
-                (seen, *ns as f64)
-            });
-            let up_to = up_to.collect();
             let (size, cpu, around) = (service.size, service.cpu, service.around_ns);
-            sizes.push(Size { size, up_to, count: seen, mean: service.ns.mean(), cpu, around });
+            sizes.push(Size { size, ns: Quantiles::new(&service.ns), mean: service.ns.mean(), cpu, around });
         }
         let line = line(&sizes);
         Work { sizes, line }
@@ -86,9 +81,7 @@ impl Work {
 
 impl Size {
     fn at(&self, chance: f64) -> f64 {
-        let wanted = (chance * self.count as f64) as u64;
-        let place = self.up_to.partition_point(|(seen, _)| *seen <= wanted);
-        self.up_to.get(place).or(self.up_to.last()).map_or(0.0, |(_, ns)| *ns)
+        self.ns.draw(chance) as f64
     }
 
     fn drawn(&self, chance: f64, times: f64) -> Drawn {
@@ -131,7 +124,7 @@ fn join(one: &Service, other: &Service) -> Service {
 
 /// The least squares' line through the means, each size counting as often as it was seen; neither part below 0.
 fn line(sizes: &[Size]) -> (f64, f64) {
-    let sum = |of: &dyn Fn(&Size) -> f64| sizes.iter().map(|size| of(size) * size.count as f64).sum::<f64>();
+    let sum = |of: &dyn Fn(&Size) -> f64| sizes.iter().map(|size| of(size) * size.ns.count() as f64).sum::<f64>();
     let (count, n, ns) = (sum(&|_| 1.0), sum(&|size| size.size), sum(&|size| size.mean));
     let (nn, both) = (sum(&|size| size.size * size.size), sum(&|size| size.size * size.mean));
     let spread = count * nn - n * n;

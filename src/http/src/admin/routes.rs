@@ -323,7 +323,7 @@ async fn nothing() -> Wrong {
     wrong(
         StatusCode::NOT_FOUND,
         "There is nothing here. Paths: /readyz, /metrics, /stages, /stages/NAME, /pools, /pools/NAME, /bottleneck, /changes, /undo, \
-         /config, /config/save, /config/reload, /topology, /live, /history, /journeys, /trace, /record.",
+         /config, /config/save, /config/reload, /topology, /live, /history, /days, /journeys, /trace, /record.",
     )
 }
 

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rocksdb::{DB, ReadOptions};
 
 use super::folder::Folder;
-use super::{RocksOptions, cf, log_file, noted, opened, tables};
+use super::noted::Notes;
+use super::{RocksOptions, cf, log_file, opened, tables};
 use crate::{StoreError, codec, key};
 
 /// What was looked at, and found.
@@ -88,13 +90,19 @@ fn open(options: &RocksOptions, rocks: &Path, strict: bool) -> Result<DB, rocksd
 pub(super) fn damaged_logs(folder: &Folder) -> Vec<Finding> {
     let rocks = &folder.rocks();
     let mut findings = Vec::new();
+    let noted = Notes::of(folder.path());
     let mut look_at = |file: PathBuf, means| match fs::read(&file) {
         Ok(bytes) => {
-            if let Some(damage) = log_file::damage(&bytes) {
-                let (from, to) = (damage.start, damage.end);
-                let what = format!("the bytes from {from} to {to} cannot be read, and what follows them can");
-                findings.push(Finding { file, what, means });
-            }
+            let what = match (log_file::examine(&bytes), noted.written(&file)) {
+                (Err(Range { start, end }), _) => {
+                    format!("the bytes from {start} to {end} cannot be read, and what follows them can")
+                }
+                (Ok(readable), Some(written)) if (readable as u64) < written => {
+                    format!("it can be read up to byte {readable}, and was written up to {written}")
+                }
+                _ => return,
+            };
+            findings.push(Finding { file, what, means });
         }
         Err(error) => findings.push(Finding { file, what: format!("cannot be read: {error}"), means }),
     };
@@ -111,12 +119,7 @@ pub(super) fn damaged_logs(folder: &Folder) -> Vec<Finding> {
             findings.push(Finding { file: rocks.join("CURRENT"), what, means: MANIFEST });
         }
     }
-    if !findings.iter().any(|finding| finding.means == MANIFEST) {
-        findings.extend(noted::shortened_manifest(folder.path(), rocks, MANIFEST));
-    }
-    if !findings.iter().any(|finding| finding.means == LOG) {
-        findings.extend(noted::shortened_log(folder.path(), rocks, LOG));
-    }
+    findings.extend(noted.lost_log(rocks, LOG));
     findings
 }
 

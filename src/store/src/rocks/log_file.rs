@@ -85,7 +85,7 @@ fn next_block(at: usize) -> usize {
 }
 
 /// The records of a log, each with the place where it begins, up to the first thing that is none. Checksums are not looked
-/// at: that is RocksDB's, and [`damage`]'s, to judge.
+/// at: that is RocksDB's, and [`examine`]'s, to judge.
 pub(super) fn records(log: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -112,7 +112,7 @@ pub(super) fn records(log: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> + '_
 }
 
 /// How far a log can be read: to its end, or to the first thing that is damaged or was cut off.
-pub(super) fn readable(log: &[u8]) -> usize {
+fn readable(log: &[u8]) -> usize {
     let (mut at, mut end) = (0, 0);
     let mut inside_record = false;
     loop {
@@ -131,11 +131,11 @@ pub(super) fn readable(log: &[u8]) -> usize {
     }
 }
 
-/// The bytes that cannot be read although something that can follows them. What is damaged at the very end is no more than
-/// a write that was cut off, as far as anybody can tell.
-pub(super) fn damage(log: &[u8]) -> Option<Range<usize>> {
+/// How far a log can be read; the error is the bytes that cannot be although something that can follows them. What is
+/// damaged at the very end is no more than a write that was cut off, as far as can be told from the log alone.
+pub(super) fn examine(log: &[u8]) -> Result<usize, Range<usize>> {
     let from = readable(log);
-    (from + 1..log.len()).find(|after| is_whole(log, *after)).map(|after| from..after)
+    (from + 1..log.len()).find(|after| is_whole(log, *after)).map_or(Ok(from), |after| Err(from..after))
 }
 
 /// Whether a fragment of this type may come after what came.
@@ -156,6 +156,10 @@ fn is_whole(log: &[u8], at: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn damage(log: &[u8]) -> Option<Range<usize>> {
+        examine(log).err()
+    }
 
     fn log(sizes: &[usize]) -> Vec<u8> {
         let mut log = Vec::new();

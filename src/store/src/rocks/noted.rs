@@ -106,30 +106,32 @@ pub(super) fn forget_log(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// The manifest, where less of it can be read than was noted.
-pub(super) fn shortened_manifest(folder: &Path, rocks: &Path, means: &'static str) -> Option<Finding> {
-    let manifest = log_file::manifest(rocks).ok()?;
-    let (name, noted) = read(&manifest_note(folder))?;
-    (manifest.file_name()? == &*name).then(|| shortened(manifest, noted, means))?
+/// What was noted, as it stands in a folder.
+pub(super) struct Notes {
+    manifest: Option<(String, u64)>,
+    log: Option<(String, u64)>,
 }
 
-/// The log that was the newest, where less of it can be read than was noted; also where it and all later ones are gone.
-pub(super) fn shortened_log(folder: &Path, rocks: &Path, means: &'static str) -> Option<Finding> {
-    let (name, noted) = read(&log_note(folder))?;
-    let file = rocks.join(name);
-    if file.is_file() {
-        return shortened(file, noted, means);
+impl Notes {
+    pub fn of(folder: &Path) -> Notes {
+        Notes { manifest: read(&manifest_note(folder)), log: read(&log_note(folder)) }
     }
-    // One that was not needed any more was deleted, and then there is a later one.
-    let newest = log_file::logs(rocks).ok()?.pop();
-    let what = format!("it is not there, and was written up to byte {noted}");
-    newest.is_none_or(|newest| newest < file).then_some(Finding { file, what, means })
-}
 
-fn shortened(file: PathBuf, noted: u64, means: &'static str) -> Option<Finding> {
-    let readable = log_file::readable(&fs::read(&file).ok()?) as u64;
-    let what = format!("it can be read up to byte {readable}, and was written up to {noted}");
-    (readable < noted).then_some(Finding { file, what, means })
+    /// How far this manifest or log was written; `None`: nothing was noted of it.
+    pub fn written(&self, file: &Path) -> Option<u64> {
+        let mut notes = [&self.manifest, &self.log].into_iter().flatten();
+        notes.find(|(name, _)| file.file_name().is_some_and(|file| file == &**name)).map(|(_, length)| *length)
+    }
+
+    /// The log that was the newest, where it and all later ones are gone.
+    pub fn lost_log(&self, rocks: &Path, means: &'static str) -> Option<Finding> {
+        let (name, noted) = self.log.as_ref()?;
+        let file = rocks.join(name);
+        // One that was not needed any more was deleted, and then there is a later one.
+        let newest = log_file::logs(rocks).ok()?.pop();
+        let what = format!("it is not there, and was written up to byte {noted}");
+        newest.is_none_or(|newest| newest < file).then_some(Finding { file, what, means })
+    }
 }
 
 /// Name, length, and a checksum of both: all of one file's notes are equally long, as they are written over one another.
@@ -183,12 +185,13 @@ mod tests {
     fn a_log_that_is_gone_is_damage_unless_there_is_a_later_one() {
         let folder = tempfile::tempdir().unwrap();
         let (noted, later) = (folder.path().join("000009.log"), folder.path().join("000010.log"));
-        assert_eq!(shortened_log(folder.path(), folder.path(), ""), None, "nothing was noted");
+        let lost = || Notes::of(folder.path()).lost_log(folder.path(), "");
+        assert_eq!(lost(), None, "nothing was noted");
         fs::write(log_note(folder.path()), written(&noted, 5)).unwrap();
-        let found = shortened_log(folder.path(), folder.path(), "").unwrap();
+        let found = lost().unwrap();
         assert!(found.file == noted && found.what.contains("not there"), "{found}");
         fs::write(later, "").unwrap();
-        assert_eq!(shortened_log(folder.path(), folder.path(), ""), None);
+        assert_eq!(lost(), None);
     }
 
     #[test]
