@@ -6,18 +6,20 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate_domain::ids::MessageId;
+use tidegate_domain::ids::{JourneyId, MessageId};
 use tidegate_engine::{self as engine, Pipeline};
 use tidegate_http::metrics::Family;
 use tidegate_http::{
-    Admin, Blocked, Change, DayReport, Graph, How, JourneyReport, Journeys, JourneysOf, Law, Node, Percentiles, Policy,
-    PoolReport, Readiness, Recorder, Recording, Refused, Saved, Second, StageReport, TraceOf, TraceStep, Verdict,
-    WebhookHooks, WebhookNotifier, Wish,
+    Admin, AlertsReport, Auto, Blocked, Change, DayReport, Exporter, Graph, How, JourneyReport, Journeys, JourneysOf,
+    Law, Node, Percentiles, Policy, PoolReport, Readiness, Recorder, Recording, Refused, Saved, Second, SilenceWish,
+    StageReport, TraceOf, TraceStep, Verdict, WebhookHooks, WebhookNotifier, Wish,
 };
 use tidegate_net::Net;
 use tidegate_stages::event::Event;
 use tidegate_stages::shared::World;
+use tidegate_stages::shared::journeys::UNSEEN;
 
+use crate::alerts::Alerts;
 use crate::days::Days;
 use crate::figures;
 use crate::live::Live;
@@ -31,24 +33,26 @@ pub struct Watcher {
     recordings: Arc<Recordings>,
     live: Arc<Live>,
     days: Arc<Days>,
-    hooks: Arc<WebhookHooks>,
-    notifier: Arc<WebhookNotifier>,
+    alerts: Arc<Alerts>,
+    calls: Calls,
     net: OnceLock<Weak<Net>>,
     draining: AtomicBool,
 }
+
+/// What calls others: webhooks, push webhooks, and, where there is one, the collector of traces.
+pub type Calls = (Arc<WebhookHooks>, Arc<WebhookNotifier>, Option<Exporter>);
 
 impl Watcher {
     /// Watches `of` these.
     pub fn new(
         of: (Arc<World>, Arc<Pipeline<Event>>, Arc<Tuner>, Arc<Live>),
-        days: Arc<Days>,
-        hooks: Arc<WebhookHooks>,
-        notifier: Arc<WebhookNotifier>,
+        (days, alerts): (Arc<Days>, Arc<Alerts>),
+        calls: Calls,
     ) -> Self {
         let (world, pipeline, tuner, live) = of;
         let (net, draining) = (OnceLock::new(), AtomicBool::new(false));
         let recordings = Recordings::new(world.clone(), pipeline.clone(), tuner.clone());
-        Watcher { world, pipeline, tuner, recordings, live, days, hooks, notifier, net, draining }
+        Watcher { world, pipeline, tuner, recordings, live, days, alerts, calls, net, draining }
     }
 
     /// The reactors are up.
@@ -58,6 +62,11 @@ impl Watcher {
 
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
+    }
+
+    fn stage_report(&self, report: engine::StageReport) -> StageReport {
+        let in_flight = self.tuner.in_flight(&report.name);
+        StageReport { in_flight, ..stage_report(report) }
     }
 }
 
@@ -75,11 +84,11 @@ impl Admin for Watcher {
     }
 
     fn stages(&self) -> Vec<StageReport> {
-        self.pipeline.stages().into_iter().map(stage_report).collect()
+        self.pipeline.stages().into_iter().map(|report| self.stage_report(report)).collect()
     }
 
     fn stage(&self, name: &str) -> Option<StageReport> {
-        self.pipeline.stage(name).map(stage_report)
+        self.pipeline.stage(name).map(|report| self.stage_report(report))
     }
 
     fn pools(&self) -> Vec<PoolReport> {
@@ -130,12 +139,23 @@ impl Admin for Watcher {
         }
     }
 
-    fn journeys(&self, of: JourneysOf) -> Vec<JourneyReport> {
-        self.live.journeys(&of)
+    fn journeys(&self, of: JourneysOf) -> Option<Vec<JourneyReport>> {
+        // Slow messages that were not sampled have one stop, which is no stage's.
+        let known = of.stage == UNSEEN || self.stage(&of.stage).is_some();
+        known.then(|| self.live.journeys(&of))
     }
 
     fn trace(&self, of: TraceOf) -> Vec<TraceStep> {
         crate::trace::steps(&self.world, &of)
+    }
+
+    fn alerts(&self) -> AlertsReport {
+        self.alerts.report()
+    }
+
+    fn silence(&self, by: &str, wish: Option<SilenceWish>) -> AlertsReport {
+        self.alerts.silence(by, wish);
+        self.alerts.report()
     }
 
     fn record(&self, by: &str, length: Duration) -> Result<Box<dyn Recorder>, Refused> {
@@ -155,8 +175,11 @@ impl Admin for Watcher {
             families.extend(figures::of_clients(&net.stats()));
         }
         families.extend(figures::of_store(&*self.world.store, store_bytes));
-        families.extend(self.hooks.families());
-        families.extend(self.notifier.families());
+        let (hooks, notifier, exporter) = &self.calls;
+        families.extend(hooks.families());
+        families.extend(notifier.families());
+        families.extend(exporter.iter().flat_map(Exporter::families));
+        families.extend(self.alerts.families());
         families.extend(figures::of_process());
         families
     }
@@ -181,6 +204,8 @@ fn stage_report(report: engine::StageReport) -> StageReport {
         delay_interval_ms: ms(report.delay_interval),
         key_share: report.key_share,
         window: report.window,
+        auto: auto(report.auto),
+        in_flight: None,
         depth: report.depth,
         held: report.held,
         utilisation: report.utilisation,
@@ -197,6 +222,10 @@ fn stage_report(report: engine::StageReport) -> StageReport {
 
 pub fn law(of: engine::Law) -> Law {
     Law { inside: of.inside, told: of.told, error: of.error() }
+}
+
+pub fn auto(of: engine::Auto) -> Auto {
+    Auto { workers: of.workers, batch: of.batch }
 }
 
 pub fn policy(of: engine::Policy) -> Policy {
@@ -225,8 +254,8 @@ fn pool_report(report: engine::PoolReport) -> PoolReport {
 impl Journeys for Watcher {
     /// The way of one message: each stage's queue wait and service time, in microseconds from its start.
     fn journey(&self, message: &str) -> Option<Value> {
-        let journey = self.world.journeys.find(MessageId::parse(message)?)?;
-        let marks = journey.marks();
+        let way = self.world.journeys.find(MessageId::parse(message)?)?;
+        let marks = way.marks();
         let start = marks.iter().map(|mark| mark.queued_at).min()?;
         let end = marks.iter().map(|mark| mark.ended_at).max()?;
         let us = |ns: u64| ns as f64 / 1_000.0;
@@ -242,7 +271,9 @@ impl Journeys for Watcher {
                 })
             })
             .collect();
-        Some(json!({ "id": message, "stages": stages, "total_us": us(end - start) }))
+        Some(
+            json!({ "id": message, "journey": JourneyId(way.id()).to_string(), "stages": stages, "total_us": us(end - start) }),
+        )
     }
 }
 

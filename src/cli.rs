@@ -12,6 +12,7 @@ use crate::doctor::{self, DoctorArgs};
 use crate::hdr::plot::{self, HdrCommand};
 use crate::logging::LogFormat;
 use crate::metrics::{self, MetricsArgs};
+use crate::remote::alerts::{self, AlertsArgs};
 use crate::remote::record::{self, RecordArgs};
 use crate::remote::top::{self, TopArgs};
 use crate::remote::tune::{self, TuneArgs};
@@ -66,6 +67,7 @@ enum Command {
     Doctor(DoctorArgs),
     Top(TopArgs),
     Tune(TuneArgs),
+    Alerts(AlertsArgs),
     Record(RecordArgs),
     Replay(Box<tidegate_bench::ReplayArgs>),
     Whatif(WhatifArgs),
@@ -127,6 +129,7 @@ pub fn main() -> u8 {
         Command::Doctor(args) => doctor::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Tune(args) => tune::run(&args),
+        Command::Alerts(args) => alerts::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Replay(args) => tidegate_bench::replay(&args).map_err(Stop::because),
         Command::Whatif(args) => whatif_command::run(&args),

@@ -10,8 +10,11 @@ use tidegate_config::Config;
 use tidegate_domain::directory::LocalDirectory;
 use tidegate_domain::ids::ClientId;
 use tidegate_domain::reply::Notice;
-use tidegate_engine::{Env, Pipeline, Sink, Sinks};
-use tidegate_http::{Deps, HookOptions, HttpRuntime, HttpSide, NotifierOptions, WebhookHooks, WebhookNotifier};
+use tidegate_engine::{Env, Pipeline, Sink, Sinks, Way};
+use tidegate_http::{
+    AlarmOptions, AlertWebhook, Deps, Exporter, ExporterOptions, HookOptions, HttpRuntime, HttpSide, NotifierOptions,
+    WebhookHooks, WebhookNotifier,
+};
 use tidegate_net as net;
 use tidegate_stages::event::Event;
 use tidegate_stages::shared::World;
@@ -23,6 +26,7 @@ use tidegate_store::Store;
 use tidegate_store::rocks::{self, RocksOptions};
 
 use crate::admin::Watcher;
+use crate::alerts::{self, Alerts};
 use crate::bottleneck::Bottleneck;
 use crate::bridge::{Entrance, HttpWay, Reactors};
 use crate::certificate::{self, Certificate};
@@ -33,8 +37,9 @@ use crate::doctor::probe;
 use crate::hdr::Logs;
 use crate::live::Live;
 use crate::monitor::Monitor;
+use crate::spans::{self, Moment};
 use crate::tuning::Tuner;
-use crate::{dashboard, pages};
+use crate::{adaptive, dashboard, pages};
 
 /// Threads of the HTTP side.
 const HTTP_THREADS: usize = 2;
@@ -57,8 +62,9 @@ pub struct Server {
     pub pipeline: Arc<Pipeline<Event>>,
     pub watcher: Arc<Watcher>,
     pub tuner: Arc<Tuner>,
-    pub monitor: Monitor,
+    pub monitors: [Monitor; 2],
     pub days: Arc<Days>,
+    pub exporter: Option<Exporter>,
     pub runtime: HttpRuntime,
     /// The certificate authority that clients must be told to trust, in development.
     pub authority: Option<std::path::PathBuf>,
@@ -87,15 +93,16 @@ pub fn start(config: Config, text: String, args: &RunArgs) -> Result<Server, Str
     let bound = Bound { options, listeners, admin };
     let file = args.config.clone().map(|path| (path, text));
     match assemble(&config, file, bound, &runtime, (Arc::new(store), &args.data), clock) {
-        Ok(Assembled { net, http, pipeline, watcher, tuner, monitor, days }) => Ok(Server {
+        Ok(Assembled { net, http, pipeline, watcher, tuner, monitors, days, exporter }) => Ok(Server {
             config,
             net,
             http,
             pipeline,
             watcher,
             tuner,
-            monitor,
+            monitors,
             days,
+            exporter,
             runtime,
             authority: certificate.and_then(|certificate| certificate.authority),
             development,
@@ -124,8 +131,9 @@ struct Assembled {
     pipeline: Arc<Pipeline<Event>>,
     watcher: Arc<Watcher>,
     tuner: Arc<Tuner>,
-    monitor: Monitor,
+    monitors: [Monitor; 2],
     days: Arc<Days>,
+    exporter: Option<Exporter>,
 }
 
 /// Where in a data folder the store is.
@@ -185,16 +193,18 @@ fn assemble(
     clock: Clock,
 ) -> Result<Assembled, String> {
     let development = is_development(config);
-    let in_flight = config.topology.stages.iter().filter_map(|stage| config.in_flight(&stage.name)).max();
+    let usual = HookOptions::default();
+    let exporter = exporter(config, runtime)?;
     let hook_options = HookOptions {
-        in_flight: in_flight.unwrap_or(256),
+        in_flight: config.most_in_flight().unwrap_or(usual.in_flight),
         default_push: Some(DEFAULT_PUSH.into()),
-        ..HookOptions::default()
+        exporter: exporter.clone(),
+        ..usual
     };
     let hooks = Arc::new(WebhookHooks::start(runtime, hook_options, &config.apps).map_err(|error| error.to_string())?);
-    let notifier = Arc::new(
-        WebhookNotifier::start(runtime, NotifierOptions::default(), &config.apps).map_err(|error| error.to_string())?,
-    );
+    let notifier_options = NotifierOptions { exporter: exporter.clone(), ..NotifierOptions::default() };
+    let notifier =
+        Arc::new(WebhookNotifier::start(runtime, notifier_options, &config.apps).map_err(|error| error.to_string())?);
     let reactors = Arc::new(Reactors::default());
     let world = World::new(Parts {
         apps: Apps::new(config.apps.clone()),
@@ -211,6 +221,7 @@ fn assemble(
         sessions_per_connection: config.net.sessions_per_connection,
         sample: config.journeys.sample,
         journeys: config.journeys.keep,
+        slow: config.journeys.slow,
         tokens: Kept { nonces: config.memory.nonces, revoked: config.memory.revoked_tokens },
         trace: config.journeys.trace,
     })
@@ -220,8 +231,14 @@ fn assemble(
     let supervisor = Arc::new(Watch(world.clone()));
     let modules = tidegate_stages::catalogue::modules(&world);
     let entry = config.net.to.clone();
-    let pipeline = Pipeline::build(config.topology.clone(), modules, sinks, supervisor, &[&entry], Env::real())
-        .map_err(|problems| {
+    let env = Env::real();
+    if let Some(exporter) = exporter.clone() {
+        let clock = env.clone();
+        let told = move |way: Arc<Way>| exporter.offer(spans::of(&way, Moment::now(clock.now())));
+        world.journeys.on_end(Arc::new(told));
+    }
+    let pipeline =
+        Pipeline::build(config.topology.clone(), modules, sinks, supervisor, &[&entry], env).map_err(|problems| {
             let lines: Vec<String> =
                 problems.iter().map(|p| format!("{:?}: {} ({})", p.place, p.reason, p.help)).collect();
             format!("the pipeline cannot be built: {}", lines.join("; "))
@@ -229,13 +246,14 @@ fn assemble(
     let pipeline = Arc::new(pipeline);
     pipeline.start().map_err(|error| format!("cannot start the pipeline's threads: {error}"))?;
 
-    let tuner = Arc::new(Tuner::new(pipeline.clone(), config.clone(), file));
+    let tuner = Arc::new(Tuner::new(pipeline.clone(), hooks.clone(), config.clone(), file));
     let logs = Logs::new(data.join(HDR), config.hdr.interval, config.hdr.keep);
     let bottleneck =
         Bottleneck::new(pipeline.clone(), store.clone(), hooks.clone(), notifier.clone(), config.net.reactors);
     let bottleneck = Arc::new(bottleneck);
+    let alerts = Arc::new(alerts(config, runtime, world.clone(), data)?);
     let kept = (store.clone(), store_folder(data));
-    let live = Arc::new(Live::new(world.clone(), pipeline.clone(), kept, bottleneck, logs));
+    let live = Arc::new(Live::new(world.clone(), pipeline.clone(), kept, (bottleneck, alerts.clone()), logs));
     let http = Arc::new(HttpWay::default());
     let Bound { options, listeners, admin } = bound;
     let clock = pipeline.clone();
@@ -243,7 +261,7 @@ fn assemble(
     // The HTTP side first: whoever connects must be served at once.
     let days = Arc::new(Days::begin(world.clone()).map_err(|error| format!("the store cannot be read: {error}"))?);
     let of = (world.clone(), pipeline.clone(), tuner.clone(), live.clone());
-    let watcher = Arc::new(Watcher::new(of, days.clone(), hooks, notifier));
+    let watcher = Arc::new(Watcher::new(of, (days.clone(), alerts.clone()), (hooks, notifier, exporter.clone())));
     let side = HttpSide::start(
         runtime,
         tidegate_http::Options {
@@ -255,6 +273,10 @@ fn assemble(
             pages: if development { pages::PAGES.to_vec() } else { Vec::new() },
             journeys: development.then(|| watcher.clone() as Arc<dyn tidegate_http::Journeys>),
             admin: Some((admin, watcher.clone())),
+            admin_tokens: tidegate_http::Tokens {
+                read: config.admin.read_token.as_deref().map(Into::into),
+                write: config.admin.write_token.as_deref().map(Into::into),
+            },
             admin_pages: dashboard::FILES.to_vec(),
         },
     )
@@ -275,11 +297,35 @@ fn assemble(
         live.look(|| {
             let stats = stats();
             told.tick(stats.delivery_ns.clone());
+            alerts.look(&stats);
             stats
         })
     };
-    let monitor = Monitor::start(look).map_err(|error| format!("cannot start the monitor's thread: {error}"))?;
-    Ok(Assembled { net, http, pipeline, watcher, tuner, monitor, days })
+    let failed = |error: std::io::Error| format!("cannot start the monitor's threads: {error}");
+    let monitor = Monitor::start("monitor", look).map_err(failed)?;
+    let adaptive = adaptive::begin(pipeline.clone(), tuner.clone()).map_err(failed)?;
+    Ok(Assembled { net, http, pipeline, watcher, tuner, monitors: [monitor, adaptive], days, exporter })
+}
+
+/// `data`: the folder in which it keeps what was usual.
+fn alerts(config: &Config, runtime: &HttpRuntime, world: Arc<World>, data: &Path) -> Result<Alerts, String> {
+    let settings = config.alerts.clone();
+    let webhook = settings
+        .webhook
+        .as_deref()
+        .map(|url| AlertWebhook::start(runtime, AlarmOptions::default(), url, settings.secret.as_deref()));
+    let webhook = webhook.transpose().map_err(|error| error.to_string())?;
+    // Who gets notices of several servers must tell them apart.
+    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
+    let server = config.listen.public_url.clone().or_else(|| host().ok()).unwrap_or_else(|| "tidegate".to_owned());
+    Ok(Alerts::begin(settings, world, webhook, server, data))
+}
+
+/// Where traces go, where the configuration names a collector.
+fn exporter(config: &Config, runtime: &HttpRuntime) -> Result<Option<Exporter>, String> {
+    let Some(otlp) = &config.journeys.otlp else { return Ok(None) };
+    let options = ExporterOptions { url: otlp.url.clone(), headers: otlp.headers.0.clone() };
+    Exporter::start(runtime, &options).map(Some).map_err(|error| error.to_string())
 }
 
 /// Looks at the store of a data folder that no server is using.
@@ -320,18 +366,22 @@ impl Server {
         } else {
             log::info!("the clients that were still connected at the end of drain_timeout were closed");
         }
-        drop(self.monitor);
+        drop(self.monitors);
         // The reactors' threads end, and tell the pipeline of each connection that was left.
         drop(self.net);
         self.pipeline.drain(rest / 2);
         self.pipeline.stop();
         self.days.end();
+        // Every journey has ended by now.
+        if let Some(exporter) = &self.exporter {
+            exporter.stop(rest / 2);
+        }
         self.runtime.stop(rest / 4);
     }
 }
 
 /// What we put into a data folder.
-const OURS: [&str; 3] = ["store", "tls", HDR];
+const OURS: [&str; 4] = ["store", "tls", HDR, alerts::FILE];
 /// Where in it HdrHistogram logs are.
 const HDR: &str = "hdr";
 

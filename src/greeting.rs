@@ -31,7 +31,8 @@ pub fn text(server: &Server, args: &RunArgs, colours: bool) -> String {
         line("TLS", &format!("NODE_EXTRA_CA_CERTS={}", authority.display()), "on the same ports; how Node trusts it");
     }
     if let Some(admin) = server.http.0.get().and_then(tidegate_http::HttpSide::admin_addr) {
-        line("admin", &format!("http://{admin}"), "/readyz /metrics /stages");
+        let wanted = if server.config.admin.asks() { ", with a token" } else { "" };
+        line("admin", &format!("http://{admin}"), &format!("/readyz /metrics /stages{wanted}"));
     }
     line("data", &args.data.display().to_string(), "");
     format!("\n  {bold}Tidegate {}{off}\n\n{out}\n", env!("CARGO_PKG_VERSION"))

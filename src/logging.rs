@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use clap::ValueEnum;
+use log::kv::{Error, Key, Source, Value, VisitSource};
 use serde_json::json;
 use tidegate_domain::time::iso;
 
@@ -29,16 +30,39 @@ pub fn start(level: &str, format: LogFormat) -> Result<(), String> {
         builder.filter(module.map(str::trim), level);
     }
     match format {
-        LogFormat::Text => builder.format_timestamp_millis(),
+        LogFormat::Text => builder.format_timestamp_millis().format_key_values(|out, pairs| {
+            texts(pairs).iter().try_for_each(|(key, text)| write!(out, " {key}={text}"))
+        }),
         LogFormat::Json => builder.format(|out, record| {
-            let line = json!({
+            let mut line = json!({
                 "at": iso(clock::now()),
                 "level": record.level().as_str().to_lowercase(),
                 "target": record.target(),
                 "message": record.args().to_string(),
             });
+            for (key, text) in texts(record.key_values()) {
+                line[key] = text.into();
+            }
             writeln!(out, "{line}")
         }),
     };
     builder.try_init().map_err(|error| error.to_string())
+}
+
+/// What a line says beside its words: `journey`, where it is about a message that is sampled, and else nothing.
+fn texts(pairs: &dyn Source) -> Vec<(String, String)> {
+    struct Texts(Vec<(String, String)>);
+    impl<'kvs> VisitSource<'kvs> for Texts {
+        fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
+            // An absent one is no text.
+            if let Some(text) = value.to_borrowed_str() {
+                self.0.push((key.to_string(), text.to_owned()));
+            }
+            Ok(())
+        }
+    }
+    let mut texts = Texts(Vec::new());
+    // Only a visitor could fail, and this one does not.
+    let _ = pairs.visit(&mut texts);
+    texts.0
 }

@@ -1,6 +1,8 @@
 //! The `tidegate` program: reads the command line and hands over. Everything else is in the modules named here.
 
+mod adaptive;
 mod admin;
+mod alerts;
 mod bottleneck;
 mod bridge;
 mod certificate;
@@ -22,6 +24,7 @@ mod pages;
 mod recorder;
 mod remote;
 mod run;
+mod spans;
 mod trace;
 mod tuning;
 mod whatif_command;

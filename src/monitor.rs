@@ -1,4 +1,4 @@
-//! The server's look at itself, about once a second, for all that compares now with before.
+//! The server's look at itself, now and then, for all that compares now with before.
 //!
 //! Owns the thread and its end. What is looked at is the business of who asked for it.
 
@@ -13,10 +13,10 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Calls `look` on a thread of its own, each time after as long as it said.
-    pub fn start(look: impl Fn() -> Duration + Send + 'static) -> std::io::Result<Monitor> {
+    /// Calls `look` on a thread of its own, of this name, each time after as long as it said.
+    pub fn start(name: &str, look: impl Fn() -> Duration + Send + 'static) -> std::io::Result<Monitor> {
         let (stop, stopped) = mpsc::channel::<()>();
-        let thread = std::thread::Builder::new().name("monitor".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             let mut wait = Duration::ZERO;
             while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
                 wait = look();

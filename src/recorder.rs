@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tidegate_engine::Pipeline;
+use tidegate_engine::{Auto, Pipeline};
 use tidegate_http::{Recorder, Recording, Refused};
 use tidegate_recording::{Conversation, Message, Messages, VERSION};
 use tidegate_stages::event::Event;
@@ -85,13 +85,17 @@ impl Recorder for Running {
         let (taken, taped) = of.end(|tape| (tape.end(), of.pipeline.end_tape()));
         let taken = taken.ok_or("The recording had ended already.")?;
         let ended_ns = of.pipeline.now();
+        // What was found is what ran: a configuration that finds it again would begin elsewhere.
+        let mut config = of.tuner.running();
+        config.topology.stages.iter_mut().for_each(|stage| stage.auto = Auto::default());
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let recording = tidegate_recording::Recording {
             version: VERSION,
             program: concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned(),
             seconds: Duration::from_nanos(ended_ns - began_ns).as_secs_f64(),
             cores: u32::try_from(cores).unwrap_or(u32::MAX),
-            config: tidegate_config::write(&of.tuner.running(), tidegate_config::Secrets::Starred),
+            beside: taped.as_ref().map(tidegate_whatif::beside).unwrap_or_default(),
+            config: tidegate_config::write(&config, tidegate_config::Secrets::Starred),
             stages: taped.as_ref().map(tidegate_whatif::stages).unwrap_or_default(),
             messages: messages(taken, *began_ns),
         };

@@ -18,8 +18,8 @@ use crate::config_file;
 /// Predict what another configuration would have done with recorded work
 ///
 /// The recorded arrivals go through the engine itself on a simulated machine, with stages that take as long as the
-/// recorded ones did. Nothing is sent to any server. Threads outside the stages (reactors, HTTP) are not simulated:
-/// leave out what they need of the processors with --cores.
+/// recorded ones did. Nothing is sent to any server. Threads outside the stages (reactors, HTTP) are not simulated, but
+/// what they needed of the processors is left out. Leave out what other programs need with --cores.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -41,7 +41,7 @@ pub struct WhatifArgs {
     /// How many times as fast everything comes
     #[arg(long, default_value_t = 1.0, conflicts_with = "suggest")]
     speed: f64,
-    /// Processors that the stages have, fractions too; without it, those of the recording
+    /// Processors that the stages have, fractions too; without it, what the rest of the process left of them
     #[arg(long)]
     cores: Option<f64>,
     /// For programs
@@ -75,6 +75,7 @@ pub fn run(args: &WhatifArgs) -> Result<(), Stop> {
     let recording = tidegate_recording::read(&args.file).map_err(Stop::because)?;
     let recorded = topology_of(&recording)?;
     let asked = args.config.as_ref().map(|path| load(Some(path)).map(|(config, _)| config.topology)).transpose()?;
+    let asked = asked.map(|topology| as_found(topology, &recorded));
     let as_it_was = Load { cores: args.cores, ..Load::default() };
     let told = Told {
         recorded: Figures::of(&recording.stages, &recorded, recording.seconds),
@@ -104,6 +105,16 @@ pub fn run(args: &WhatifArgs) -> Result<(), Stop> {
         return print(&format!("{text}\n"));
     }
     print(&words(&told, args))
+}
+
+/// What a configuration leaves to the server, as it was when that was recorded.
+fn as_found(mut topology: Topology, recorded: &Topology) -> Topology {
+    for stage in &mut topology.stages {
+        let Some(then) = recorded.stages.iter().find(|then| then.name == stage.name) else { continue };
+        stage.workers = if stage.auto.workers { then.workers } else { stage.workers };
+        stage.batch = if stage.auto.batch { then.batch } else { stage.batch };
+    }
+    topology
 }
 
 /// The recorded configuration, of which only the pipeline matters here.

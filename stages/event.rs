@@ -46,7 +46,7 @@ pub enum Event {
     /// To hook, after a message was delivered.
     Told(Box<Told>),
     /// To push.
-    Push(Box<Notification>),
+    Push(Box<Notification>, Option<Journey>),
     /// Stays in hook or push until a call that was made there is over, in place of what it was made for.
     Calling(Option<Journey>),
     /// To the reactors.
@@ -213,6 +213,7 @@ pub enum Reading {
         app: AppId,
         cid: ConvId,
         ticket: Ticket<Event>,
+        journey: Option<Journey>,
     },
     /// Whether a message was sent before, by its sender's token for it.
     Resent {
@@ -221,6 +222,7 @@ pub enum Reading {
         client: ClientId,
         dedupe: Box<str>,
         ticket: Ticket<Event>,
+        journey: Option<Journey>,
     },
     History {
         ask: Ask,
@@ -274,6 +276,7 @@ pub enum Mark {
 pub struct Question {
     pub ask: MessageReceived,
     pub ticket: Ticket<Event>,
+    pub journey: Option<Journey>,
 }
 
 /// To persist.
@@ -524,7 +527,12 @@ impl tidegate_engine::Event for Event {
             Event::Write(write) => write.ask.journey.as_ref(),
             Event::Delivery(delivery) => delivery.journey.as_ref(),
             Event::Told(told) => told.journey.as_ref(),
-            Event::Calling(journey) => journey.as_ref(),
+            Event::Question(question) => question.journey.as_ref(),
+            Event::Reading(reading) => match &**reading {
+                Reading::Load { journey, .. } | Reading::Resent { journey, .. } => journey.as_ref(),
+                _ => None,
+            },
+            Event::Push(_, journey) | Event::Calling(journey) => journey.as_ref(),
             _ => None,
         }
     }

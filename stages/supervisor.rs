@@ -12,7 +12,7 @@ use tidegate_engine::{Refusal, Supervisor};
 use crate::event::{Ask, Event, Reading, Stub, Whom};
 use crate::mail::{Lift, Mail, Recipient};
 use crate::shared::traces::Step;
-use crate::shared::{World, reply};
+use crate::shared::{World, journeys, reply};
 
 /// A way to the reactors for what has no room reserved: each refusal is covered by its command's credit.
 pub trait Post: Send + Sync {
@@ -26,7 +26,11 @@ impl Supervisor<Event> for Watch {
         if let Some(ask) = event.snapshot() {
             return self.lift(ask.session());
         }
-        let whom = event.asker();
+        let (whom, journey) = (event.asker(), tidegate_engine::Event::journey(&event));
+        if let (Some(journey), Event::Task(_) | Event::Write(_) | Event::Asked(_)) = (journey, &event) {
+            journeys::refused(journey, Code::Overloaded);
+        }
+        let journey = journeys::id(journey);
         match event {
             Event::Question(question) => question.ticket.refuse(),
             Event::Reading(reading) => match *reading {
@@ -37,7 +41,9 @@ impl Supervisor<Event> for Watch {
                 _ => self.refuse(whom, why),
             },
             Event::Task(_) | Event::Write(_) | Event::Asked(_) => self.refuse(whom, why),
-            Event::Told(_) | Event::Push(_) => log::debug!("word to the app's server was dropped: {why:?}"),
+            Event::Told(_) | Event::Push(..) => {
+                log::debug!(journey = journey.map(|id| id.to_string()); "word to the app's server was dropped: {why:?}");
+            }
             Event::Arrived(_) | Event::Delivery(_) | Event::Calling(_) | Event::Mail(_) => {}
         }
     }

@@ -163,6 +163,47 @@ fn a_signal_puts_the_file_into_force_whole_or_not_at_all() {
 }
 
 #[test]
+fn the_number_of_calls_at_once_is_a_setting_like_the_others() {
+    let server = Server::with(STAGES);
+    let calls = || stage(&server, "hook")["in_flight"].clone();
+    assert_eq!((calls(), stage(&server, "route")["in_flight"].clone()), (json!(256), Value::Null));
+    let key = |from: u64, to: u64| json!([{"key": "stages.hook.in_flight", "from": from, "to": to}]);
+    let tried = patch(&server, "/stages/hook?dry_run=true", &json!({"in_flight": 8})).1;
+    assert_eq!((&tried["changes"], calls()), (&key(256, 8), json!(256)));
+    for (path, change) in [
+        ("/stages/hook", json!({"in_flight": 0})),
+        ("/stages/hook", json!({"in_flight": 65_537})),
+        ("/stages/hook", json!({"in_flight": 8, "batch": 0})),
+        ("/stages/hook", json!({"in_flight": 8, "batch": 100_000})),
+        ("/stages/route", json!({"in_flight": 8})),
+    ] {
+        let (status, refused) = patch(&server, path, &change);
+        assert!(status == 422 && calls() == 256, "{path} {change}: {refused}");
+    }
+
+    // Among other changes, each is taken back alone.
+    assert_eq!(patch(&server, "/stages/hook", &json!({"in_flight": 8, "batch": 16})).1["in_flight"], 8);
+    assert!(said(&tune(&server, &["hook", "in_flight=9"])).contains("stages.hook.in_flight: 8 -> 9"));
+    assert!(said(&tune(&server, &["hook"])).contains("in_flight=9"));
+    patch(&server, "/stages/hook", &json!({"batch": 17}));
+    assert_eq!(
+        (post(&server, "/undo").0, stage(&server, "hook")["batch"].clone(), calls()),
+        (200, json!(16), json!(9))
+    );
+    assert_eq!((post(&server, "/undo").1["changes"].clone(), calls()), (key(9, 8), json!(8)));
+    let config = http::get(server.admin(), "/config").body;
+    assert!(config.contains("in_flight = 8\n"), "{config}");
+
+    assert_eq!(post(&server, "/config/save").0, 200);
+    let text = fs::read_to_string(server.config()).unwrap();
+    assert!(text.contains("[stages.hook]\nbatch = 16\nin_flight = 8\n"), "{text}");
+    fs::write(server.config(), text.replace("in_flight = 8", "in_flight = 3")).unwrap();
+    signal(server.pid(), "HUP");
+    eventually("the file to be in force", || (calls() == 3).then_some(()));
+    assert_eq!((post(&server, "/undo").0, calls()), (200, json!(8)), "SIGHUP is a change like others");
+}
+
+#[test]
 fn the_command_does_the_same() {
     let server = Server::with(STAGES);
     let answer = said(&tune(&server, &["persist", "batch=32", "delay_target=50ms"]));

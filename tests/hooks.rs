@@ -4,7 +4,7 @@
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use common::client::{body, code, some, text, texts};
@@ -544,4 +544,82 @@ fn what_hooks_did_to_a_message_is_told_afterwards() {
         &all,
         &["opened", "changed", "failed: messageReceived", "asked: messageReceived", "refused: by messageReceived"],
     );
+}
+
+/// A receiver that answers when it is told to, and counts whom it keeps.
+struct Gate {
+    receiver: Receiver,
+    state: Arc<(Mutex<(usize, usize)>, Condvar)>,
+}
+
+impl Gate {
+    fn closed() -> Gate {
+        let state = Arc::new((Mutex::new((0, 0)), Condvar::new()));
+        let kept = state.clone();
+        let receiver = Receiver::start(move |_| {
+            let (lock, changed) = &*kept;
+            let mut state = lock.lock().unwrap();
+            state.0 += 1;
+            let mut state = changed.wait_while(state, |(_, let_go)| *let_go == 0).unwrap();
+            *state = (state.0 - 1, state.1 - 1);
+            Reply::Json(json!({}))
+        });
+        Gate { receiver, state }
+    }
+
+    /// Calls that wait for their answer.
+    fn inside(&self) -> usize {
+        self.state.0.lock().unwrap().0
+    }
+
+    fn let_go(&self, calls: usize) {
+        self.state.0.lock().unwrap().1 += calls;
+        self.state.1.notify_all();
+    }
+
+    fn until(&self, what: &str, inside: usize, ever: usize) {
+        eventually(&format!("{inside} calls, {ever} ever: {what}"), || {
+            ((self.inside(), self.receiver.calls().len()) == (inside, ever)).then_some(())
+        });
+    }
+}
+
+#[test]
+fn the_number_of_calls_at_once_changes_while_they_are_made() {
+    let gate = Gate::closed();
+    let stages = patient().replace("[stages.hook]\n", "[stages.hook]\nin_flight = 2\n");
+    let hook = webhook(&gate.receiver, AFTER, "timeout = \"60s\"\nconcurrency = 64\n");
+    let server = Server::with(stages + &app("hooked-app", &hook));
+    let change = |calls: usize| {
+        let answer = common::http::patch(server.admin(), "/stages/hook", &json!({ "in_flight": calls }).to_string());
+        assert_eq!((answer.status, &answer.json()["in_flight"]), (200, &json!(calls)));
+    };
+    // A conversation each: what is told of one is told in order.
+    let mut tom = hooked(&server, "tom");
+    for n in 0..16 {
+        let cid = tom.start(&[&format!("jerry-{n}")]);
+        tom.send(&cid, "news");
+    }
+    // All of them want to be made.
+    eventually("16 calls that wait or are made", || {
+        let metrics = common::http::get(server.admin(), "/metrics").body;
+        metrics.lines().any(|line| line.starts_with("tidegate_hook_pending{") && line.ends_with(" 16.0")).then_some(())
+    });
+    gate.until("as configured", 2, 2);
+    change(5);
+    gate.until("more begin at once", 5, 5);
+    change(1);
+    assert_eq!(gate.inside(), 5, "those that are made go on");
+    gate.let_go(4);
+    gate.until("and none takes their places", 1, 5);
+    gate.let_go(1);
+    gate.until("one at a time", 1, 6);
+    gate.let_go(1);
+    gate.until("still one", 1, 7);
+    assert_eq!(common::http::request(server.admin(), "POST", "/undo", "").unwrap().status, 200);
+    gate.until("taken back", 5, 11);
+    change(64);
+    gate.until("all that are left", 10, 16);
+    gate.let_go(10);
+    gate.until("the end", 0, 16);
 }

@@ -152,7 +152,8 @@ fn lively() -> (Server, Receiver) {
     let url = receiver.url();
     let events = "events = [\"messageReceived\", \"receiversOffline\"]\nsecret = \"a secret for webhooks\"";
     let hooked = app("hooked-app", &format!("push_webhook = \"{url}\"\n[[app.webhook]]\nurl = \"{url}\"\n{events}\n"));
-    let server = Server::with(patient() + &hooked);
+    let traced = format!("[journeys]\notlp = \"{url}\"\n");
+    let server = Server::with(traced + &patient() + &hooked);
     let mut tom = Client::login_to(&server, "hooked-app", "tom");
     let jerry = Client::login_to(&server, "hooked-app", "jerry");
     let cid = tom.start(&["jerry", "spike"]);

@@ -6,6 +6,7 @@
 mod common;
 
 use std::collections::{HashMap, HashSet};
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -94,9 +95,12 @@ fn run(layout: &str, pools: &[&str]) {
         let changing = threads.spawn(|| change(&server, pools, random.fork(), &stop));
         let senders: Vec<_> =
             connections.iter_mut().map(|connection| threads.spawn(|| connection.send_all(&sent, goal))).collect();
-        senders.into_iter().for_each(|sender| sender.join().unwrap());
+        let ends: Vec<_> = senders.into_iter().map(|sender| sender.join()).collect();
+        // Before one that failed is told of: the scope waits for who changes things, and would for ever.
         stop.store(true, Ordering::Relaxed);
-        changing.join().unwrap()
+        let changes = changing.join();
+        ends.into_iter().for_each(|end| end.unwrap_or_else(|failed| resume_unwind(failed)));
+        changes.unwrap_or_else(|failed| resume_unwind(failed))
     });
 
     // A last message for each conversation: who has it has all before it.

@@ -100,7 +100,7 @@ fn figure(json: &Value, name: &str) -> u64 {
 fn file(folder: &TempDir, conversations: Value, all: Value) -> PathBuf {
     let path = folder.path().join("made.json");
     let recording = json!({
-        "version": 1, "program": "a test", "seconds": 1.0, "cores": 1, "config": "", "stages": {},
+        "version": 2, "program": "a test", "seconds": 1.0, "cores": 1, "beside": 0.0, "config": "", "stages": {},
         "messages": {"senders_of_1000": 1000, "left_out": 0, "conversations": conversations, "all": all},
     });
     fs::write(&path, recording.to_string()).unwrap();
@@ -233,7 +233,7 @@ fn a_file_that_is_no_recording_is_said_to_be_none() {
     let name = path.to_str().unwrap();
     let replay = ["replay", name, "--to", "127.0.0.1:1"];
     refused(&replay, 1, &[name, "No such file"]);
-    let whole = json!({"version": 1, "program": "", "seconds": 1.0, "cores": 1, "config": "", "stages": {}, "messages":
+    let whole = json!({"version": 2, "program": "", "seconds": 1.0, "cores": 1, "beside": 0.0, "config": "", "stages": {}, "messages":
         {"senders_of_1000": 1000, "left_out": 0, "conversations": [{"members": 2, "room": false}], "all": [[5, 0, 0, 5, false]]}});
     let with = |key: &str, value: Value| {
         let mut other = whole.clone();
@@ -244,7 +244,7 @@ fn a_file_that_is_no_recording_is_said_to_be_none() {
         ("".to_owned(), "is no recording"),
         ("[]".to_owned(), "is no recording"),
         (whole.to_string()[..100].to_owned(), "is no recording"),
-        (with("/version", json!(2)), "version 2"),
+        (with("/version", json!(3)), "version 3"),
         (with("/seconds", json!(-1)), "is damaged"),
         (with("/messages/all/0/2", json!(1)), "message 1 is of conversation 1"),
         (with("/messages/all/0", json!([1, 2])), "is no recording"),

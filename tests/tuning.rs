@@ -25,7 +25,7 @@ fn change(random: &mut fastrand::Rng) -> (String, Value) {
     let (stages, pool): (&[&str], _) = if random.bool() { (&LINE, "line") } else { (&DISK, "disk") };
     let stage = stages[random.usize(..stages.len())];
     let of_stage = |change| (format!("/stages/{stage}"), change);
-    match random.u32(..9) {
+    match random.u32(..11) {
         0 => of_stage(json!({ "pool": if random.bool() { pool } else { stage } })),
         1 => of_stage(json!({ "workers": random.u64(1..4) })),
         2 => of_stage(json!({ "batch": random.u64(1..65) })),
@@ -35,6 +35,8 @@ fn change(random: &mut fastrand::Rng) -> (String, Value) {
         5 => of_stage(json!({ "delay_target_ms": random.u64(50..500) })),
         6 => (format!("/pools/{pool}"), json!({ "workers": random.u64(1..4) })),
         7 => (format!("/pools/{pool}"), json!({ "spin_us": random.u64(0..20) })),
+        8 => of_stage(json!({ "workers": "auto" })),
+        9 => ("/stages/hook".to_owned(), json!({ "in_flight": random.u64(1..64) })),
         _ => (format!("/pools/{pool}"), json!({ "reactors": random.bool() })),
     }
 }
@@ -58,6 +60,9 @@ fn whatever_is_changed_nothing_is_lost_repeated_or_reordered() {
             let now = answer.json();
             assert_eq!(answer.status, 200, "{path} {body}: {now}");
             let (field, value) = body.as_object().unwrap().iter().next().unwrap();
+            if value == "auto" {
+                assert_eq!(now["auto"][field], true, "{path} {body}: {now}");
+            } else
             // A pool whose stages wait for the disk is never helped.
             if (path.as_str(), field.as_str()) != ("/pools/disk", "reactors") {
                 assert_eq!(

@@ -21,7 +21,13 @@ fn recording() -> Recording {
         service: [1.0, 64.0].map(|size| Service { size, ns: Times(vec![(ns, 500)]), cpu, around_ns: 500.0 }).to_vec(),
         emits: to
             .iter()
-            .map(|(output, way, mean)| Emits { output: (*output).to_owned(), way: *way, most: 1, mean: *mean })
+            .map(|(output, way, mean)| Emits {
+                output: (*output).to_owned(),
+                way: *way,
+                most: 1,
+                mean: *mean,
+                of_batch: *mean,
+            })
             .collect(),
         ..StageTape::default()
     };
@@ -52,6 +58,7 @@ fn recording() -> Recording {
         program: "a test".to_owned(),
         seconds: 1.0,
         cores: 2,
+        beside: 0.0,
         config: DEFAULT.to_owned(),
         stages: stages.into_iter().map(|(name, stage)| (name.to_owned(), stage)).collect(),
         messages: Messages::default(),

@@ -144,6 +144,7 @@ impl Chat {
             sessions_per_client: 10,
             sessions_per_connection: 10,
             sample: 0.01,
+            slow: None,
             journeys: 1_000,
             tokens: Kept { nonces: 16, revoked: 16 },
             trace: 65_536,

@@ -2,6 +2,7 @@
 //
 // Owns which stage is chosen. Nothing is drawn more than once a second, but for what somebody does.
 
+import { Alerts } from './alerts.js';
 import { Changes } from './changes.js';
 import { Days } from './days.js';
 import { Feed } from './feed.js';
@@ -60,6 +61,7 @@ function start(topology) {
   const axes = [...document.querySelectorAll('canvas.axis')].map((canvas) => new Surface(canvas, drawTime));
   // The axis stands above the controls, wherever the page is.
   new ResizeObserver(() => document.body.style.setProperty('--tune', `${the('tune').offsetHeight}px`)).observe(the('tune'));
+  const alerts = new Alerts(the('alerts'));
   const headline = new Headline(the('headline'));
   const figures = new Figures(the('figures'));
   const table = new Table(the('table'), topology);
@@ -111,10 +113,11 @@ function start(topology) {
     view.advance(second.t);
     if (isBusy(second)) busyAt = second.t;
     // Somebody else changed something: the list has it.
-    const now = JSON.stringify(second.stages.map(({ name, pool, workers, batch, bound, policy, delay_target_ms: target }) => [name, pool, workers, batch, bound, policy, target]));
+    const now = JSON.stringify(second.stages.map(({ name, pool, workers, batch, auto, bound, policy, delay_target_ms: target }) => [name, pool, workers, batch, auto, bound, policy, target]));
     if (settings && settings !== now) changes.refresh();
     settings = now;
     if (document.hidden) return maps.keep(second);
+    alerts.show(second);
     headline.show(second, busyAt >= view.newest - 900);
     figures.show(second);
     graph.show(second);

@@ -19,6 +19,8 @@ const BY = { 'tidegate-by': 'dashboard' };
 
 export const get = (path) => ask(path);
 export const post = (path) => ask(path, { method: 'POST', headers: BY });
+export const send = (path, body) => ask(path, { method: 'POST', headers: BY, body: JSON.stringify(body) });
+export const remove = (path) => ask(path, { method: 'DELETE', headers: BY });
 export const patch = (path, wish) => ask(path, { method: 'PATCH', headers: BY, body: JSON.stringify(wish) });
 
 /** Why the server wants no traffic, or what it needs soon: an answer is one of these however it stands. */

@@ -34,9 +34,9 @@ export class Changes extends EventTarget {
     return this.list.map(({ id, at_ms: at }) => ({ t: Math.round(at / 1000), number: id }));
   }
 
-  /** The change that would be taken back, or null. */
+  /** The change that would be taken back, or null: not what the server does by itself, for it would do that again. */
   get last() {
-    return this.list.findLast((change) => !change.undoes && !change.undone_by && change.changes.length) ?? null;
+    return this.list.findLast((change) => !change.why && !change.undoes && !change.undone_by && change.changes.length) ?? null;
   }
 
   async refresh() {
@@ -89,8 +89,9 @@ export class Changes extends EventTarget {
   }
 }
 
-function row({ id, at_ms: at, by, changes, effect, undoes, undone_by: undoneBy }) {
+function row({ id, at_ms: at, by, changes, why, effect, undoes, undone_by: undoneBy }) {
   const what = make('td', {}, ...changes.map((setting) => make('div', {}, told(setting))));
+  if (why) what.append(make('div', { className: 'soft' }, why));
   if (undoes) what.append(make('div', { className: 'soft' }, say('undoes', undoes)));
   if (undoneBy) what.append(make('div', { className: 'soft' }, say('undoneBy', undoneBy)));
   const effects = (effect ?? []).map(({ of, before, after }) => {

@@ -152,7 +152,7 @@ export class Graph extends EventTarget {
     if (!node) return;
     const held = stage.blocked?.share >= HELD_UP ? say('heldUp', share(stage.blocked.share), targetOf(stage, this.#topology)) : '';
     const of = say('of', short(stage.depth), short(stage.bound));
-    put(node.workers, `×${stage.workers}`);
+    put(node.workers, `×${stage.workers}${stage.auto?.workers ? ` ${say('auto')}` : ''}`);
     put(node.rate, rate(stage.rate));
     put(node.busyShare, share(stage.utilisation));
     put(node.depth, of);

@@ -42,7 +42,7 @@ export class Journeys {
   }
 }
 
-function drawn({ id, at_ms: at, total_us: total, stages }, chosen, open) {
+function drawn({ id, journey, at_ms: at, total_us: total, stages }, chosen, open) {
   const spans = stages.map((span) => {
     const works = span.queued_us + span.wait_us;
     return { ...span, works, ends: works + span.service_us };
@@ -68,7 +68,8 @@ function drawn({ id, at_ms: at, total_us: total, stages }, chosen, open) {
     make('span', { className: 'soft number' }, clock(at / 1000)),
     make('code', {}, id),
   );
-  return make('details', { open }, summary, make('div', { className: 'wide' }, table));
+  const named = make('p', { className: 'soft' }, say('journeyId', journey));
+  return make('details', { open }, summary, make('div', { className: 'wide' }, table), named);
 }
 
 /** One lane with these spans on it; a later one lies over an earlier one. */

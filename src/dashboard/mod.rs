@@ -20,6 +20,7 @@ pub const FILES: &[Page] = &[
     file!("/", "index.html", HTML),
     file!("/dashboard/style.css", "style.css", CSS),
     file!("/dashboard/parts.css", "parts.css", CSS),
+    file!("/dashboard/alerts.js", "alerts.js", JS),
     file!("/dashboard/app.js", "app.js", JS),
     file!("/dashboard/ask.js", "ask.js", JS),
     file!("/dashboard/buckets.js", "buckets.js", JS),

@@ -17,7 +17,7 @@ const COLUMNS = {
   serviceP99: (stage) => time(stage.service?.p99_ns),
   blocked: ({ blocked }) => (blocked?.share >= 0.005 ? say('blockedBy', share(blocked.share), blocked.by) : say('no')),
   refused: (stage) => whole(stage.refused),
-  threads: (stage) => `${stage.workers} · ${stage.pool}`,
+  threads: (stage) => `${stage.workers}${stage.auto?.workers ? ` ${say('auto')}` : ''} · ${stage.pool}`,
   // By Little's law: far from 0, an instrument lies.
   law: ({ law }) => (law?.error == null ? '–' : share(law.error)),
 };

@@ -16,6 +16,7 @@ export class Tune extends EventTarget {
   #apply;
   #stages;
   #fields;
+  #autos;
   #name = null;
   #running = null;
   #pool = null;
@@ -31,6 +32,13 @@ export class Tune extends EventTarget {
     this.#apply = form.querySelector('[type=submit]');
     this.#stages = field('stage');
     this.#fields = Object.fromEntries(['workers', 'batch', 'bound', 'policy', 'pool', 'delay_target_ms', 'threads'].map((name) => [name, field(name)]));
+    this.#autos = Object.fromEntries([...form.querySelectorAll('[data-auto]')].map((button) => [button.dataset.auto, button]));
+    for (const button of Object.values(this.#autos)) {
+      button.onclick = () => {
+        press(button, !isPressed(button));
+        this.#edited();
+      };
+    }
     this.#stages.replaceChildren(...names.map((name) => make('option', {}, name)));
     this.#stages.onchange = () => this.dispatchEvent(Object.assign(new Event('choose'), { name: this.#stages.value }));
     form.oninput = (event) => event.target !== this.#stages && this.#edited();
@@ -84,8 +92,10 @@ export class Tune extends EventTarget {
   }
 
   focus() {
-    this.#fields.workers.focus();
-    this.#fields.workers.select();
+    const { workers } = this.#fields;
+    if (workers.disabled) return this.#autos.workers.focus();
+    workers.focus();
+    workers.select();
   }
 
   say(words, kind = '') {
@@ -103,6 +113,11 @@ export class Tune extends EventTarget {
       if (all || field.dataset.running === field.value) field.value = values[key] ?? '';
       field.dataset.running = String(values[key] ?? '');
     }
+    for (const [key, button] of Object.entries(this.#autos)) {
+      const auto = Boolean(running.auto?.[key]);
+      if (all || button.dataset.running === String(isPressed(button))) press(button, auto);
+      button.dataset.running = String(auto);
+    }
     this.#fields.threads.closest('label').hidden = !isShared;
     if (isShared) put(this.#fields.threads.closest('label').querySelector('span'), say('threadsOf', this.#pool.name));
     this.#mark();
@@ -116,7 +131,13 @@ export class Tune extends EventTarget {
   #wish() {
     const wish = {};
     for (const [key, field] of Object.entries(this.#fields)) {
-      if (field.closest('label').hidden || field.value === '' || field.value === field.dataset.running) continue;
+      const auto = this.#autos[key];
+      if (auto && auto.dataset.running !== String(isPressed(auto))) {
+        // No longer left to the server, it is the number that is there.
+        wish[key] = isPressed(auto) ? 'auto' : Number(field.value);
+        continue;
+      }
+      if (field.disabled || field.closest('label').hidden || field.value === '' || field.value === field.dataset.running) continue;
       wish[key] = field.tagName === 'SELECT' ? field.value : Number(field.value);
     }
     return wish;
@@ -125,6 +146,12 @@ export class Tune extends EventTarget {
   #mark() {
     const wish = this.#wish();
     for (const [key, field] of Object.entries(this.#fields)) field.classList.toggle('edited', key in wish);
+    for (const [key, button] of Object.entries(this.#autos)) {
+      const isOn = isPressed(button);
+      button.classList.toggle('edited', button.dataset.running !== String(isOn));
+      this.#fields[key].disabled = isOn;
+      for (const step of button.parentElement.querySelectorAll('[data-step]')) step.disabled = isOn;
+    }
     this.#apply.disabled = this.#busy || !Object.keys(wish).length;
     this.#form.querySelector('[type=reset]').disabled = this.#apply.disabled;
   }
@@ -172,6 +199,7 @@ export class Tune extends EventTarget {
       }
       // From now on this is what runs; the next second says so too.
       for (const field of Object.values(this.#fields)) field.dataset.running = field.value;
+      for (const button of Object.values(this.#autos)) button.dataset.running = String(isPressed(button));
       this.say(say('inForce', done.join(', ')), 'good');
     } catch (wrong) {
       this.say(wrong.message, 'bad');
@@ -181,6 +209,10 @@ export class Tune extends EventTarget {
     this.dispatchEvent(new Event('changed'));
   }
 }
+
+const isPressed = (button) => button.getAttribute('aria-pressed') === 'true';
+
+const press = (button, on) => button.setAttribute('aria-pressed', String(on));
 
 /** Threads one by one; sizes by doubling, which is the step that shows. */
 function stepped(key, value, up) {

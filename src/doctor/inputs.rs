@@ -138,9 +138,10 @@ pub fn tls(config: &Config, file: Option<&Path>, data: &Path) -> (Vec<Result<Vec
         None => (None, None),
     };
     let key = key.and_then(|key| certificates::secret(&key, "the private key of TLS"));
-    // Without a file, or with the keys that everybody knows, there is no secret in it.
-    let keys = file.filter(|_| !development);
-    let keys = keys.and_then(|file| certificates::secret(file, "the apps' master keys and the webhooks' secrets"));
+    // Without a file, or with the keys that everybody knows and no token, there is no secret in it.
+    let keys = file.filter(|_| !development || config.admin.asks());
+    let content = "the master keys, webhooks' secrets and admin tokens";
+    let keys = keys.and_then(|file| certificates::secret(file, content));
     (served.iter().map(|cert| certificates::read(cert)).collect(), key.into_iter().chain(keys).collect())
 }
 

@@ -1,5 +1,6 @@
 //! Sampled messages by the stage, the time and the slowness that somebody asks for.
 
+use tidegate_domain::ids::JourneyId;
 use tidegate_engine::Mark;
 use tidegate_http::{JourneyReport, JourneysOf, Stop};
 use tidegate_stages::shared::World;
@@ -20,8 +21,8 @@ pub fn find(world: &World, now: u64, now_ms: i64, of: &JourneysOf) -> Vec<Journe
             && service(mark) >= of.service_at_least_us
     };
     let mut found: Vec<(f64, JourneyReport)> = Vec::new();
-    for (mid, journey) in world.journeys.all() {
-        let marks = journey.marks();
+    for (mid, way) in world.journeys.all() {
+        let marks = way.marks();
         let slowest = marks.iter().filter(|mark| is_meant(mark)).map(|mark| wait(mark) + service(mark));
         let Some(slowest) = slowest.max_by(f64::total_cmp) else { continue };
         let begun = marks.iter().map(|mark| mark.queued_at).min().unwrap_or_default();
@@ -35,7 +36,8 @@ pub fn find(world: &World, now: u64, now_ms: i64, of: &JourneysOf) -> Vec<Journe
         };
         let stages = marks.iter().map(stop).collect();
         let total_us = us(ended.saturating_sub(begun));
-        found.push((slowest, JourneyReport { id: mid.to_string(), at_ms: at_ms(begun), total_us, stages }));
+        let journey = JourneyId(way.id()).to_string();
+        found.push((slowest, JourneyReport { id: mid.to_string(), journey, at_ms: at_ms(begun), total_us, stages }));
     }
     found.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     found.truncate(MOST);

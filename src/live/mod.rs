@@ -18,7 +18,8 @@ use tidegate_stages::event::Event;
 use tidegate_stages::shared::World;
 use tidegate_store::Store;
 
-use crate::admin::{law, policy};
+use crate::admin::{auto, law, policy};
+use crate::alerts::Alerts;
 use crate::bottleneck::Bottleneck;
 use crate::hdr::Logs;
 pub use process::{Process, descriptors};
@@ -36,6 +37,7 @@ pub struct Live {
     pipeline: Arc<Pipeline<Event>>,
     store: Arc<dyn Store>,
     bottleneck: Arc<Bottleneck>,
+    alerts: Arc<Alerts>,
     /// The store's folder.
     folder: PathBuf,
     kept: Mutex<VecDeque<Arc<Second>>>,
@@ -60,7 +62,7 @@ impl Live {
         world: Arc<World>,
         pipeline: Arc<Pipeline<Event>>,
         (store, folder): (Arc<dyn Store>, PathBuf),
-        bottleneck: Arc<Bottleneck>,
+        (bottleneck, alerts): (Arc<Bottleneck>, Arc<Alerts>),
         logs: Logs,
     ) -> Live {
         let before = Before {
@@ -72,7 +74,7 @@ impl Live {
             measured: None,
             logs,
         };
-        Live { world, pipeline, store, bottleneck, folder, kept: Mutex::default(), before: Mutex::new(before) }
+        Live { world, pipeline, store, bottleneck, alerts, folder, kept: Mutex::default(), before: Mutex::new(before) }
     }
 
     /// Takes down the seconds that have ended since, and says when to look again. `stats`: the reactors' figures, asked for
@@ -148,6 +150,7 @@ impl Live {
                 trouble: self.store.trouble(),
             },
             bottleneck: self.bottleneck.verdict(),
+            alerts: self.alerts.alerting(),
         };
         before.process = process;
         second
@@ -197,6 +200,7 @@ fn stage(settings: &StageSettings, glance: &Glance, second: &SecondReport) -> St
         delay_interval_ms: ms(settings.delay_interval),
         key_share: settings.key_share,
         window: settings.window,
+        auto: auto(settings.auto),
         depth: glance.depth,
         held: glance.held,
         rate: second.events as f64 * 1e9 / ns,

@@ -67,7 +67,7 @@ struct Row {
 
 /// The dashboard as JSON, to import or to provision.
 pub fn dashboard() -> String {
-    let rows = [whole(), all_stages(), one_stage(), clients(), webhooks(), machine()];
+    let rows = [whole(), all_stages(), one_stage(), clients(), webhooks(), alerts(), machine()];
     let dashboard = json!({
         "title": "Tidegate",
         "uid": "tidegate",
@@ -329,6 +329,19 @@ fn webhooks() -> Row {
         panel("Push", Axis::ASecond, [(ask.rate(&PUSH_TRIES, &[]), "{{app}} {{outcome}}")]),
     ];
     Row { title: "Webhooks and push", repeats: false, panels }
+}
+
+fn alerts() -> Row {
+    let ask = &ASKING;
+    let notices = ask.sum_by(&[&OUTCOME], &ask.rate(&ALERT_NOTICES, &[]));
+    let panels = vec![
+        panel("Out of the usual", Axis::Number, [(ask.now(&ALERT_RAISED, &[]), "{{alert}} {{instance}}")])
+            .because(ALERT_RAISED.about().reading),
+        panel("Silence", Axis::Number, [(ask.now(&ALERTS_SILENT, &[]), "{{instance}}")])
+            .because(ALERTS_SILENT.about().reading),
+        panel("Notices", Axis::ASecond, [(notices, "{{outcome}}")]).because(ALERT_NOTICES.about().reading),
+    ];
+    Row { title: "Alerts", repeats: false, panels }
 }
 
 fn machine() -> Row {

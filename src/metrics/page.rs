@@ -86,6 +86,7 @@ the number of series is bounded by the configuration.
     scrape_configs:
       - job_name: tidegate
         static_configs: [{ targets: [\"127.0.0.1:7702\"] }]
+        authorization: { credentials_file: /etc/prometheus/tidegate.token }   # the read_token, where one is wanted
 
 Both are written from the same list as `/metrics` itself. Each alert says what to do next; thresholds are a start and
 meant to be changed.
@@ -108,6 +109,7 @@ const HEAD_ZH: &str = "\
     scrape_configs:
       - job_name: tidegate
         static_configs: [{ targets: [\"127.0.0.1:7702\"] }]
+        authorization: { credentials_file: /etc/prometheus/tidegate.token }   # 需要令牌时：read_token
 
 两者与 `/metrics` 出自同一份清单。每条告警都写明接下来该做什么；阈值只是起点，可以修改。
 ";

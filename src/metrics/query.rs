@@ -30,8 +30,8 @@ impl Asking {
     }
 
     /// By how much it has grown in a time.
-    pub fn grown<const N: usize>(&self, metric: &'static Counter<N>, time: &str) -> String {
-        format!("increase({}[{time}])", self.series(metric.about(), "", &[]))
+    pub fn grown<const N: usize>(&self, metric: &'static Counter<N>, only: &[Only], time: &str) -> String {
+        format!("increase({}[{time}])", self.series(metric.about(), "", only))
     }
 
     /// By how many a second a distribution grows.

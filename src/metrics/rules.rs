@@ -38,6 +38,7 @@ pub fn file() -> String {
         ("clients", clients()),
         ("store", store()),
         ("webhooks", webhooks()),
+        ("alerts", alerts()),
         ("process", process()),
     ];
     for (group, rules) in groups {
@@ -110,7 +111,7 @@ fn stages() -> Vec<Rule> {
         },
         Rule {
             name: "TidegatePanics",
-            when: format!("{} > 0", ask.grown(&STAGE_PANICS, "15m")),
+            when: format!("{} > 0", ask.grown(&STAGE_PANICS, &[], "15m")),
             lasts: "15s",
             severity: Critical,
             summary: "Stage {{ $labels.stage }} of {{ $labels.instance }} has panicked",
@@ -239,6 +240,29 @@ fn webhooks() -> Vec<Rule> {
             summary: "{{ $value | humanizePercentage }} of the push calls of app {{ $labels.app }} fail",
             next: "Notifications for those who are offline are given up after some tries; the messages themselves are kept. The log of \
                    {{ $labels.instance }} names host and reason.",
+        },
+    ]
+}
+
+fn alerts() -> Vec<Rule> {
+    let ask = &ASKING;
+    vec![
+        Rule {
+            name: "TidegateAnomaly",
+            when: format!("{} == 1", ask.now(&ALERT_RAISED, &[])),
+            lasts: "1m",
+            severity: Severity::Warning,
+            summary: "{{ $labels.alert }} of {{ $labels.instance }} is out of what is usual for it",
+            next: "`GET /alerts` on the admin port, or `tidegate alerts`, says what it is now and what it was in the last hour and at \
+                   this hour of earlier days. The server has judged for some minutes before it says so.",
+        },
+        Rule {
+            name: "TidegateNoticesLost",
+            when: format!("{} > 0", ask.grown(&ALERT_NOTICES, &[(&OUTCOME, "failed|unsent")], "15m")),
+            lasts: "15s",
+            severity: Severity::Warning,
+            summary: "A notice of {{ $labels.instance }} did not reach the alerts' webhook",
+            next: "It was tried for some minutes and given up. The log names host and reason; `GET /alerts` has the notice itself.",
         },
     ]
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns how it is found and how its refusals are shown. Each command has a file of its own.
 
+pub mod alerts;
 pub mod record;
 pub mod top;
 pub mod tune;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
+use ureq::RequestBuilder;
 
 use crate::cli::Stop;
 
@@ -19,6 +21,26 @@ pub struct AdminArgs {
     /// The running server's admin address
     #[arg(long, value_name = "URL", env = "TIDEGATE_ADMIN", default_value = "http://127.0.0.1:7702")]
     admin: String,
+    /// Its token, where it wants one: the read_token to look, the write_token to change; every user of the machine sees it in
+    /// the list of processes, so rather set the variable
+    #[arg(long, value_name = "TOKEN", env = "TIDEGATE_ADMIN_TOKEN", hide_env_values = true)]
+    token: Option<Token>,
+}
+
+/// What the admin side asks for. `Debug` does not show it.
+#[derive(Clone)]
+struct Token(String);
+
+impl From<String> for Token {
+    fn from(text: String) -> Self {
+        Token(text)
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token")
+    }
 }
 
 type Got = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
@@ -35,6 +57,7 @@ pub struct Remote {
     agent: ureq::Agent,
     base: String,
     by: String,
+    token: Option<String>,
 }
 
 impl Remote {
@@ -44,7 +67,9 @@ impl Remote {
         let base = args.admin.trim_end_matches('/');
         let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
         let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".into());
-        Remote { agent: config.into(), base, by: format!("{user}, tidegate {command},") }
+        // A variable that is set to nothing, or was read from a file with the end of its line, is as good.
+        let token = args.token.as_ref().map(|token| token.0.trim().to_owned()).filter(|token| !token.is_empty());
+        Remote { agent: config.into(), base, by: format!("{user}, tidegate {command},"), token }
     }
 
     /// Where it is.
@@ -53,24 +78,43 @@ impl Remote {
     }
 
     pub fn get(&self, path: &str) -> Result<Value, Stop> {
-        self.answer(path, self.agent.get(self.url(path)).call())
+        self.answer(path, self.let_in(self.agent.get(self.url(path))).call())
     }
 
     pub fn patch(&self, path: &str, body: &Value) -> Result<Value, Stop> {
-        self.answer(path, self.agent.patch(self.url(path)).header("tidegate-by", &self.by).send_json(body))
+        self.answer(path, self.changing(self.agent.patch(self.url(path))).send_json(body))
+    }
+
+    pub fn post_json(&self, path: &str, body: &Value) -> Result<Value, Stop> {
+        self.answer(path, self.agent.post(self.url(path)).header("tidegate-by", &self.by).send_json(body))
+    }
+
+    pub fn delete(&self, path: &str) -> Result<Value, Stop> {
+        self.answer(path, self.agent.delete(self.url(path)).header("tidegate-by", &self.by).call())
     }
 
     pub fn post(&self, path: &str) -> Result<Value, Stop> {
-        self.answer(path, self.agent.post(self.url(path)).header("tidegate-by", &self.by).send_empty())
+        self.answer(path, self.changing(self.agent.post(self.url(path))).send_empty())
     }
 
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 
+    fn let_in<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
+    fn changing<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        self.let_in(request).header("tidegate-by", &self.by)
+    }
+
     /// What comes after a while, as it stands: a document that is not looked into here.
     pub fn post_for(&self, path: &str, patience: Duration) -> Result<String, Stop> {
-        let asked = self.agent.post(self.url(path)).header("tidegate-by", &self.by);
+        let asked = self.changing(self.agent.post(self.url(path)));
         let asked = asked.config().timeout_global(Some(patience)).build();
         self.text(path, asked.send_empty())
     }
@@ -94,10 +138,22 @@ impl Remote {
         if status.is_success() {
             return Ok(text);
         }
+        if status == 401 {
+            return Err(self.not_let_in());
+        }
         let body: Value = serde_json::from_str(&text).map_err(|_| self.is_no_admin(path, status))?;
         let words = body["error"].as_str().unwrap_or("refused without a reason");
         // Where nothing is, somebody else may have been asked, or an older server.
         Err(Stop::because(if status == 404 { format!("{words} ({}{path})", self.base) } else { words.to_owned() }))
+    }
+
+    fn not_let_in(&self) -> Stop {
+        let what = if self.token.is_some() { "does not know this token" } else { "wants a token" };
+        Stop::because(format!(
+            "{} {what}: set TIDEGATE_ADMIN_TOKEN (or --token) to the read_token, or for a change to the write_token, of [admin] \
+             in its pipeline.toml",
+            self.base
+        ))
     }
 
     fn is_no_admin(&self, path: &str, what: impl std::fmt::Display) -> Stop {

@@ -17,6 +17,7 @@ use crate::cli::{Stop, print};
 Examples:
   tidegate tune                                  all stages as they run now
   tidegate tune persist workers=2 batch=128      change a stage
+  tidegate tune persist workers=auto batch=auto  let the server find them; a number fixes them again
   tidegate tune route pool=line                  let the pool `line` serve it; pool=route gives it its own again
   tidegate tune persist delay_target=50ms --dry-run
   tidegate tune --pool line workers=3 spin=10us  change a shared pool
@@ -25,8 +26,8 @@ Examples:
 pub struct TuneArgs {
     /// The stage (or, with --pool, the pool)
     name: Option<String>,
-    /// What to change: workers, batch, bound, policy, delay_target, delay_interval, key_share, window, pool; of a pool
-    /// workers, spin, reactors
+    /// What to change: workers, batch, bound, policy, delay_target, delay_interval, key_share, window, in_flight, pool; of a
+    /// pool workers, spin, reactors
     #[arg(value_name = "KEY=VALUE", value_parser = setting)]
     settings: Vec<(String, Value)>,
     /// NAME is a pool of threads
@@ -145,6 +146,9 @@ fn listed(changes: &Value) -> Result<(), Stop> {
             _ => String::new(),
         };
         let _ = writeln!(out, "{} {at} {}{note}", change["id"], text(&change["by"]));
+        if let Some(why) = change["why"].as_str() {
+            let _ = writeln!(out, "    {why}");
+        }
         for setting in settings_of(change) {
             let _ =
                 writeln!(out, "    {}: {} -> {}", text(&setting["key"]), text(&setting["from"]), text(&setting["to"]));
@@ -169,7 +173,7 @@ fn table(stages: &Value) -> Result<(), Stop> {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "{:<14} {:<10} {:>7} {:>6} {:>7} {:<12} {:>9} {:>6} {:>6} {:>10}",
+        "{:<14} {:<10} {:>7} {:>9} {:>7} {:<12} {:>9} {:>6} {:>6} {:>10}",
         "stage", "pool", "workers", "batch", "bound", "policy", "rate/s", "busy", "depth", "wait p99"
     );
     for stage in stages.as_array().into_iter().flatten() {
@@ -177,11 +181,11 @@ fn table(stages: &Value) -> Result<(), Stop> {
         let wait = stage["wait_ns"]["p99"].as_f64().unwrap_or_default() / 1e6;
         let _ = writeln!(
             out,
-            "{:<14} {:<10} {:>7} {:>6} {:>7} {:<12} {:>9.0} {:>5.0}% {:>6} {:>7.2} ms",
+            "{:<14} {:<10} {:>7} {:>9} {:>7} {:<12} {:>9.0} {:>5.0}% {:>6} {:>7.2} ms",
             text(&stage["name"]),
             text(&stage["pool"]),
-            number("workers"),
-            number("batch"),
+            amount(stage, "workers"),
+            amount(stage, "batch"),
             number("bound"),
             text(&stage["policy"]),
             number("rate"),
@@ -193,9 +197,14 @@ fn table(stages: &Value) -> Result<(), Stop> {
     print(&out)
 }
 
+/// A number, and whether the server finds it.
+fn amount(stage: &Value, of: &str) -> String {
+    format!("{}{}", text(&stage[of]), if stage["auto"][of] == true { " auto" } else { "" })
+}
+
 /// What can be changed of it, in the words in which it is changed.
 fn shown(report: &Value) -> Result<(), Stop> {
-    const KEYS: [&str; 11] = [
+    const KEYS: [&str; 12] = [
         "pool",
         "workers",
         "batch",
@@ -205,6 +214,7 @@ fn shown(report: &Value) -> Result<(), Stop> {
         "delay_interval_ms",
         "key_share",
         "window",
+        "in_flight",
         "spin_us",
         "reactors",
     ];
@@ -212,6 +222,7 @@ fn shown(report: &Value) -> Result<(), Stop> {
     for key in KEYS.into_iter().filter(|key| !report[key].is_null()) {
         let _ = match key.rsplit_once('_') {
             Some((name, unit @ ("ms" | "us"))) => writeln!(out, "{name}={}{unit}", text(&report[key])),
+            _ if report["auto"][key] == true => writeln!(out, "{key}=auto ({} now)", text(&report[key])),
             _ => writeln!(out, "{key}={}", text(&report[key])),
         };
     }
@@ -226,6 +237,7 @@ mod tests {
     fn settings_are_typed_as_in_the_file() {
         let good = |text: &str| setting(text).unwrap();
         assert_eq!(good("workers=2"), ("workers".into(), 2.into()));
+        assert_eq!(good("workers=auto"), ("workers".into(), "auto".into()));
         assert_eq!(good("policy=drop-oldest"), ("policy".into(), "drop-oldest".into()));
         assert_eq!(good("delay_target=0.5ms"), ("delay_target_ms".into(), 0.5.into()));
         assert_eq!(good("delay_interval=1s"), ("delay_interval_ms".into(), 1000.0.into()));

@@ -2,23 +2,22 @@
 
 use std::path::Path;
 
-use tidegate_config::{differences, replace, rewrite};
-use tidegate_engine::Topology;
+use tidegate_config::{Config, differences, replace, rewrite};
 use tidegate_http::{How, Refused, Saved};
 
-use super::{State, settings};
+use super::{Running, State, settings};
 use crate::config_file;
 
 impl State {
-    /// What the file says now, as a topology that may come into force, and its text. Refused, with all that `tidegate check`
+    /// What the file says now, as far as it may come into force, and its text. Refused, with all that `tidegate check`
     /// says, where the file is not good, and where it says something that takes a restart: whole or not at all.
-    pub(super) fn reload(&self, running: &Topology) -> Result<(Topology, String), Refused> {
+    pub(super) fn reload(&self, running: &Running) -> Result<(Running, String), Refused> {
         let (path, _) = self.file()?;
         let text = config_file::read(path).map_err(Refused::Impossible)?;
         let name = path.display().to_string();
         let mut wanted = config_file::parse(&text, &name)
             .map_err(|wrong| Refused::Impossible(tidegate_config::render_all(&wrong, false).trim_end().to_owned()))?;
-        wanted.put_in_order_of(running);
+        wanted.put_in_order_of(&running.topology);
         let fixed: Vec<String> = differences(&self.with(running), &wanted)
             .into_iter()
             .filter(|difference| !difference.live)
@@ -29,18 +28,17 @@ impl State {
             let why = format!("nothing was changed, for the file changes what is read at a start only: {list}");
             return Err(Refused::Conflict(format!("{name}: {why}. Restart for that, or take it back there.")));
         }
-        Ok((wanted.topology, text))
+        Ok((Running { topology: wanted.topology, in_flight: wanted.in_flight }, text))
     }
 
     /// Writes what is running into the file.
-    pub(super) fn save(&mut self, running: &Topology, how: &How) -> Result<Saved, Refused> {
+    pub(super) fn save(&mut self, running: &Config, how: &How) -> Result<Saved, Refused> {
         let (path, read) = self.file()?;
         let name = path.display().to_string();
-        let running = self.with(running);
         let was =
             config_file::parse(read, &name).map_err(|_| Refused::Conflict(format!("{name} is not good any more")))?;
-        let new = rewrite(read, &name, &config_file::catalogue(), &running).map_err(conflict)?;
-        let changes = settings(&was, &running);
+        let new = rewrite(read, &name, &config_file::catalogue(), running).map_err(conflict)?;
+        let changes = settings(&was, running);
         if how.dry_run {
             return Ok(Saved { file: name, backup: None, changes, dry_run: true });
         }

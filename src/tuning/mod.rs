@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tidegate_config::Config;
-use tidegate_engine::{Pipeline, PoolPatch, Problem, StagePatch, Topology};
-use tidegate_http::{Change, How, Policy, Refused, Saved, Setting, Wish};
+use tidegate_config::{Config, IN_FLIGHT};
+use tidegate_engine::{Act, Pipeline, PoolPatch, Problem, StagePatch, Step, Topology};
+use tidegate_http::{Amount, Change, How, Policy, Refused, Saved, Setting, WebhookHooks, Wish};
 use tidegate_stages::event::Event;
 
 use figures::Deliveries;
@@ -21,13 +21,14 @@ use log::Log;
 
 pub struct Tuner {
     pipeline: Arc<Pipeline<Event>>,
+    hooks: Arc<WebhookHooks>,
     /// The stage that everything comes in by.
     entry: String,
     state: Mutex<State>,
 }
 
 struct State {
-    /// As it was loaded; what is in force of its topology, the pipeline knows.
+    /// As it was loaded, but for `in_flight`, which is in force; what is in force of its topology, the pipeline knows.
     config: Config,
     /// The file that it was loaded from, and its text then.
     file: Option<(PathBuf, String)>,
@@ -35,12 +36,55 @@ struct State {
     deliveries: Deliveries,
 }
 
+/// All that can be changed while the server runs.
+#[derive(Clone, Default)]
+struct Running {
+    topology: Topology,
+    /// As `Config::in_flight`.
+    in_flight: Vec<(String, usize)>,
+}
+
+impl Running {
+    /// This with all that `before` and `after` differ in as it was in `before`.
+    fn undone(&self, before: &Running, after: &Running) -> Running {
+        let calls =
+            |of: &Running, stage: &str| of.in_flight.iter().find(|(name, _)| name == stage).map(|(_, calls)| *calls);
+        let mut back = Running { topology: self.topology.undone(&before.topology, &after.topology), ..self.clone() };
+        for (stage, now) in &mut back.in_flight {
+            if let (Some(before), Some(after)) = (calls(before, stage), calls(after, stage))
+                && before != after
+            {
+                *now = before;
+            }
+        }
+        back
+    }
+
+    /// This with a stage's calls at once changed.
+    fn with_calls(mut self, stage: &str, calls: usize) -> Result<Running, Refused> {
+        if !IN_FLIGHT.contains(&calls) {
+            let (least, most) = (IN_FLIGHT.start(), IN_FLIGHT.end());
+            return Err(Refused::Impossible(format!("in_flight is {calls}; {least} to {most}")));
+        }
+        let known = self.in_flight.iter_mut().find(|(name, _)| name == stage);
+        let (_, now) =
+            known.ok_or_else(|| Refused::Impossible(format!("{stage} has no in_flight: it calls nobody")))?;
+        *now = calls;
+        Ok(self)
+    }
+}
+
 impl Tuner {
     /// `file`: where `config` was read from, and what it said.
-    pub fn new(pipeline: Arc<Pipeline<Event>>, config: Config, file: Option<(PathBuf, String)>) -> Self {
+    pub fn new(
+        pipeline: Arc<Pipeline<Event>>,
+        hooks: Arc<WebhookHooks>,
+        config: Config,
+        file: Option<(PathBuf, String)>,
+    ) -> Self {
         let entry = config.net.to.clone();
         let state = State { config, file, log: Log::default(), deliveries: Deliveries::default() };
-        Tuner { pipeline, entry, state: Mutex::new(state) }
+        Tuner { pipeline, hooks, entry, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -55,10 +99,19 @@ impl Tuner {
     /// Makes a change, all of it or nothing. Waits for those that others make.
     pub fn change(&self, wish: Wish, how: How) -> Result<Change, Refused> {
         let mut state = self.state();
-        let before = self.pipeline.topology();
+        let before = Running { topology: self.pipeline.topology(), in_flight: state.config.in_flight.clone() };
         let (mut undoes, mut read) = (None, None);
-        let after = match wish {
-            Wish::Stage(name, patch) => before.with_stage(&name, of_stage(patch, &name, &before)).map_err(unknown)?,
+        let with = |topology: Topology| Running { topology, ..before.clone() };
+        let mut after = match wish {
+            Wish::Stage(name, patch) => {
+                let (topology, calls) = (&before.topology, patch.in_flight);
+                let changed =
+                    topology.with_stage(&name, of_stage(patch, &name, topology)).map_err(unknown).map(with)?;
+                match calls {
+                    Some(calls) => changed.with_calls(&name, calls)?,
+                    None => changed,
+                }
+            }
             Wish::Pool(name, patch) => {
                 let known = self.pipeline.pools().iter().any(|pool| *pool.name == *name);
                 if !known {
@@ -66,7 +119,7 @@ impl Tuner {
                 }
                 let spin = patch.spin_us.map(|us| Duration::from_secs_f64(us / 1e6));
                 let patch = PoolPatch { workers: patch.workers, spin, helped: patch.reactors };
-                before.with_pool(&name, patch).map_err(|problem| impossible(vec![problem]))?
+                before.topology.with_pool(&name, patch).map_err(|problem| impossible(vec![problem])).map(with)?
             }
             Wish::Undo => {
                 let nothing =
@@ -81,23 +134,30 @@ impl Tuner {
                 after
             }
         };
+        keep_what_was_found(&before.topology, &mut after.topology);
         let changes = settings(&state.with(&before), &state.with(&after));
         let mut change = Change {
             id: 0,
             at_ms: crate::clock::now(),
             by: how.by,
             changes,
+            why: None,
             undoes,
             undone_by: None,
             effect: Vec::new(),
             dry_run: how.dry_run,
         };
         if how.dry_run {
-            self.pipeline.try_topology(&after).map_err(impossible)?;
+            self.pipeline.try_topology(&after.topology).map_err(impossible)?;
             return Ok(change);
         }
         change.effect = self.figures_before(&state.deliveries, &change.changes);
-        self.pipeline.set_topology(after.clone()).map_err(impossible)?;
+        self.pipeline.set_topology(after.topology.clone()).map_err(impossible)?;
+        // What could be refused was.
+        state.config.in_flight.clone_from(&after.in_flight);
+        if let Some(calls) = state.config.most_in_flight() {
+            self.hooks.set_in_flight(calls);
+        }
         if let Some(text) = read {
             state.read(text);
         }
@@ -108,6 +168,49 @@ impl Tuner {
         Ok(change)
     }
 
+    /// Makes a step of the adaptive controller's, unless somebody has set the stage otherwise meanwhile.
+    pub fn step(&self, step: &Step) -> Result<(), Refused> {
+        let mut state = self.state();
+        if step.act == Act::Keep {
+            state.log.explain(&step.stage, &step.why);
+            ::log::info!("{BY_ITSELF}: {}: it stays", step.why);
+            return Ok(());
+        }
+        let before = Running { topology: self.pipeline.topology(), in_flight: state.config.in_flight.clone() };
+        let stage = before.topology.stages.iter().find(|stage| stage.name == *step.stage).ok_or(Refused::Unknown)?;
+        let (from, to) = (step.from, step.to);
+        let is_ours = |auto: bool, now: usize, from: usize, to: usize| now == from && (auto || from == to);
+        if !is_ours(stage.auto.workers, stage.workers, from.workers, to.workers)
+            || !is_ours(stage.auto.batch, stage.batch, from.batch, to.batch)
+        {
+            return Err(Refused::Conflict("somebody else has set it".to_owned()));
+        }
+        let patch = StagePatch { workers: Some(to.workers), batch: Some(to.batch), ..StagePatch::default() };
+        let topology = before.topology.with_stage(&step.stage, patch).map_err(unknown)?;
+        let after = Running { topology, ..before.clone() };
+        let setting = |key: &str, from: usize, to: usize| {
+            let key = format!("stages.{}.{key}", step.stage);
+            (from != to).then(|| Setting { key, from: from.into(), to: to.into() })
+        };
+        let changes = [setting("workers", from.workers, to.workers), setting("batch", from.batch, to.batch)];
+        let mut change = Change {
+            id: 0,
+            at_ms: crate::clock::now(),
+            by: BY_ITSELF.to_owned(),
+            changes: changes.into_iter().flatten().collect(),
+            why: Some(step.why.clone()),
+            undoes: (step.act == Act::TakeBack).then(|| state.log.last_step_of(&step.stage)).flatten(),
+            undone_by: None,
+            effect: Vec::new(),
+            dry_run: false,
+        };
+        change.effect = self.figures_before(&state.deliveries, &change.changes);
+        self.pipeline.set_topology(after.topology.clone()).map_err(impossible)?;
+        let change = state.log.add(change, before, after);
+        ::log::info!("{}", log::line(&change));
+        Ok(())
+    }
+
     /// The last changes, oldest first.
     pub fn changes(&self) -> Vec<Change> {
         self.state().log.changes()
@@ -115,13 +218,19 @@ impl Tuner {
 
     /// What is running, as a file.
     pub fn running(&self) -> Config {
-        self.state().with(&self.pipeline.topology())
+        Config { topology: self.pipeline.topology(), ..self.state().config.clone() }
+    }
+
+    /// Calls to the outside at once of a stage that makes some.
+    pub fn in_flight(&self, stage: &str) -> Option<usize> {
+        self.state().config.in_flight(stage)
     }
 
     /// Writes what is running into the file that was read.
     pub fn save(&self, how: &How) -> Result<Saved, Refused> {
-        let running = self.pipeline.topology();
-        self.state().save(&running, how)
+        let mut state = self.state();
+        let running = Config { topology: self.pipeline.topology(), ..state.config.clone() };
+        state.save(&running, how)
     }
 
     /// Once a second: `delivered` is what the reactors counted since the start, as upper bounds in ns and numbers.
@@ -134,8 +243,20 @@ impl Tuner {
 }
 
 impl State {
-    fn with(&self, topology: &Topology) -> Config {
-        Config { topology: topology.clone(), ..self.config.clone() }
+    fn with(&self, running: &Running) -> Config {
+        let Running { topology, in_flight } = running.clone();
+        Config { topology, in_flight, ..self.config.clone() }
+    }
+}
+
+/// By whom the adaptive controller's steps are.
+const BY_ITSELF: &str = "adaptive";
+
+/// A file or a change says of what is found only that it is: the number of the moment stays.
+fn keep_what_was_found(before: &Topology, after: &mut Topology) {
+    for (now, then) in before.stages.iter().zip(&mut after.stages).filter(|(now, then)| now.name == then.name) {
+        then.workers = if now.auto.workers && then.auto.workers { now.workers } else { then.workers };
+        then.batch = if now.auto.batch && then.auto.batch { now.batch } else { then.batch };
     }
 }
 
@@ -157,8 +278,10 @@ fn of_stage(patch: tidegate_http::StagePatch, name: &str, topology: &Topology) -
     let own = |pool: &String| pool == name && topology.pools.iter().all(|shared| shared.name != *pool);
     StagePatch {
         pool: patch.pool.map(|pool| Some(pool).filter(|pool| !own(pool))),
-        workers: patch.workers,
-        batch: patch.batch,
+        workers: patch.workers.and_then(Amount::number),
+        batch: patch.batch.and_then(Amount::number),
+        auto_workers: patch.workers.map(|workers| workers == Amount::Auto),
+        auto_batch: patch.batch.map(|batch| batch == Amount::Auto),
         bound: patch.bound,
         policy: patch.policy.map(|policy| match policy {
             Policy::Block => tidegate_engine::Policy::Block,

@@ -14,6 +14,7 @@ use tidegate_protocol::{DecodeError, FailureForm};
 
 use crate::event::{Arrival, Arrived, Asked, Event, Saying, Whom};
 use crate::mail::Mail;
+use crate::shared::journeys::{self, said};
 use crate::shared::traces::Step;
 use crate::shared::world::key_of;
 use crate::shared::{World, reply};
@@ -74,7 +75,13 @@ impl Worker {
                     return batch.emit(NET, Event::Mail(Mail::Alive { conn }));
                 }
                 Ok(request) => Saying::Request { request, received_ns, held, journey },
-                Err(error) => return self.unreadable(conn, &bytes, &error, batch),
+                Err(error) => {
+                    if let Some(journey) = &journey {
+                        journeys::refused(journey, Code::Unparseable);
+                    }
+                    log::debug!(journey = said(journey.as_ref()); "connection {conn} sent what cannot be read: {error}");
+                    return self.unreadable(conn, &bytes, &error, batch);
+                }
             },
         };
         batch.emit(NEXT, Event::Asked(Box::new(Asked { conn, what })));
@@ -82,7 +89,6 @@ impl Worker {
 
     /// Others may share the connection, so it stays wherever it can be said whose mistake it was.
     fn unreadable(&self, conn: ConnId, bytes: &[u8], error: &DecodeError, batch: &mut Batch<'_, Event>) {
-        log::debug!("connection {conn} sent what cannot be read: {error}");
         let Some(head) = tidegate_protocol::envelope(bytes) else {
             return batch.emit(NET, Event::Mail(Mail::Close { conn, code: Code::Unparseable }));
         };

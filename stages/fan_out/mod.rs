@@ -86,6 +86,7 @@ impl Worker {
         if let Some(sent) = &message {
             offline.retain(|client| *client != sent.from);
             self.note(sent, &mail, &offline);
+            self.0.journeys.went_out(sent.mid, journey.as_ref(), since_ns, batch.now());
         }
         match mail.len() {
             0 => {}

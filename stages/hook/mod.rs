@@ -13,10 +13,10 @@ use tidegate_domain::ids::ClientId;
 use tidegate_engine::{Batch, Item, Module, Output, OutputKind, Stage};
 
 use crate::event::{Answer, Event, Question, Told};
-use crate::shared::World;
 use crate::shared::delivery::among;
 use crate::shared::traces::Step;
 use crate::shared::world::key_of;
+use crate::shared::{World, journeys};
 
 const PUSH: usize = 0;
 pub(crate) const OUTPUTS: &[Output] = &[Output { name: "push", kind: OutputKind::OptionalSide, most: 1 }];
@@ -55,12 +55,12 @@ impl Stage<Event> for Worker {
         while let Some(item) = batch.next() {
             match item {
                 Item::New(Event::Question(question)) => {
-                    let Question { ask, ticket } = *question;
+                    let Question { ask, ticket, .. } = *question;
                     self.0.hooks.message_received(ask, Box::new(move |v| ticket.resume(Answer::Verdict(v))));
                 }
                 Item::New(Event::Told(told)) => self.tell(*told, batch),
-                Item::Resumed(_, Ok(Answer::Notification(Some(notification)))) => {
-                    batch.emit(PUSH, Event::Push(notification));
+                Item::Resumed(Event::Calling(journey), Ok(Answer::Notification(Some(notification)))) => {
+                    batch.emit(PUSH, Event::Push(notification, journey));
                 }
                 _ => {}
             }
@@ -126,11 +126,12 @@ fn message_sent(told: &Told, ip: Option<Box<str>>) -> MessageSent {
         receipt: sent.command.receipt,
         at: sent.at,
         ip,
+        journey: journeys::id(told.journey.as_ref()),
     }
 }
 
 fn receivers_offline(told: Told) -> ReceiversOffline {
-    let Told { app, sent, offline, .. } = told;
+    let Told { app, sent, offline, journey } = told;
     let mentions = &sent.command.mentions;
     let of_offline = |clients: &[ClientId]| {
         let clients = among(clients);
@@ -147,6 +148,7 @@ fn receivers_offline(told: Told) -> ReceiversOffline {
         mention_all: mentions.all,
         mentioned_offline: if mentions.all { Vec::new() } else { of_offline(&mentions.clients) },
         push_data: sent.command.push_data.clone(),
+        journey: journeys::id(journey.as_ref()),
         offline,
     }
 }

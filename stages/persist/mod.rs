@@ -25,6 +25,7 @@ use self::truth::Truth;
 use crate::event::{Ask, Event, Operation, Reading, Write};
 use crate::mail::Mail;
 use crate::route::lane_of_operation;
+use crate::shared::journeys::{self, said};
 use crate::shared::traces::Step;
 use crate::shared::{World, reply};
 
@@ -60,6 +61,11 @@ impl Module<Event> for Persist {
         true
     }
 
+    /// RocksDB writes and syncs for all who wait by then at once.
+    fn waits_together(&self) -> bool {
+        true
+    }
+
     fn key(&self, event: &Event) -> u64 {
         match event {
             Event::Write(write) => lane_of_operation(write.ask.app, &write.ask, &write.operation),
@@ -92,7 +98,7 @@ impl Stage<Event> for Worker {
                 let Write { ask, operation } = *write;
                 let is_append = operation.is_append();
                 let outcome = draft.apply(&ask, operation).unwrap_or_else(|error| {
-                    log::error!("an operation could not be read for: {error}");
+                    log::error!(journey = said(ask.journey.as_ref()); "an operation could not be read for: {error}");
                     self.unreadable(is_append, &error)
                 });
                 outcomes.push((ask, outcome));
@@ -115,7 +121,10 @@ impl Stage<Event> for Worker {
             // it by unread.
             let told = panic::catch_unwind(AssertUnwindSafe(|| self.tell(&ask, outcome, now, batch)));
             if told.is_err() {
-                log::error!("telling of a committed operation panicked; its conversation's sessions are closed");
+                log::error!(
+                    journey = said(ask.journey.as_ref());
+                    "telling of a committed operation panicked; its conversation's sessions are closed"
+                );
                 batch.emit(NET, Event::Mail(Mail::Several(self.close_all(place))));
             }
             if !marked.is_empty() {
@@ -163,10 +172,14 @@ impl Worker {
             Some(Answer::Sent { mid, .. }) => {
                 if let Some(journey) = &ask.journey {
                     self.world.journeys.name(*mid, journey);
+                    journey.note(journeys::OUTCOME, "stored");
                 }
                 self.world.traces.note(|| step("stored", *mid));
             }
             Some(Answer::NotSent { failure, mid, .. }) => {
+                if let Some(journey) = &ask.journey {
+                    journeys::refused(journey, failure.code);
+                }
                 self.world.traces.note(|| step("refused", *mid).code(failure.code.number()));
             }
             _ => {}

@@ -32,7 +32,7 @@ impl Module<Event> for Push {
     fn key(&self, event: &Event) -> u64 {
         match event {
             // By message: notifications have no order among themselves.
-            Event::Push(notification) => key_of(notification.mid),
+            Event::Push(notification, _) => key_of(notification.mid),
             _ => 0,
         }
     }
@@ -47,17 +47,17 @@ struct Worker(Arc<World>);
 impl Stage<Event> for Worker {
     fn run(&mut self, batch: &mut Batch<'_, Event>) {
         while let Some(item) = batch.next() {
-            if let Item::New(Event::Push(notification)) = item {
+            if let Item::New(Event::Push(notification, journey)) = item {
                 if !self.0.notifier.serves(notification.app) {
                     continue;
                 }
-                let ticket = batch.overlap(Event::Calling(None), CALL_TIME);
-                let mid = notification.mid;
+                let ticket = batch.overlap(Event::Calling(journey), CALL_TIME);
+                let (mid, id) = (notification.mid, notification.journey);
                 let now = self.0.now();
                 self.0.traces.note(|| Step::new(now, "pushed", "push").message(mid).to(notification.to.iter()));
                 let done = move |result: Result<(), String>| {
                     if let Err(error) = result {
-                        log::debug!("the push for message {mid} was not taken: {error}");
+                        log::debug!(journey = id.map(|id| id.to_string()); "the push for message {mid} was not taken: {error}");
                     }
                     ticket.resume(Answer::Done);
                 };

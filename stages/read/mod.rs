@@ -20,6 +20,7 @@ use tidegate_store::StoreError;
 
 use crate::event::{self, Ask, Event, Reading};
 use crate::mail::Mail;
+use crate::shared::journeys::said;
 use crate::shared::world::key_of;
 use crate::shared::{World, reply};
 
@@ -41,6 +42,10 @@ impl Module<Event> for Read {
     }
 
     fn blocks(&self) -> bool {
+        true
+    }
+
+    fn answers(&self) -> bool {
         true
     }
 
@@ -71,18 +76,19 @@ impl Stage<Event> for Worker {
         while let Some(item) = batch.next() {
             let Item::New(Event::Reading(reading)) = item else { continue };
             match *reading {
-                Reading::Load { app, cid, ticket } => match self.conversation(app, cid) {
+                Reading::Load { app, cid, ticket, journey } => match self.conversation(app, cid) {
                     Ok(found) => ticket.resume(event::Answer::Loaded(found)),
                     Err(error) => {
-                        log::error!("conversation {cid} could not be read: {error}");
+                        log::error!(journey = said(journey.as_ref()); "conversation {cid} could not be read: {error}");
                         ticket.resume(event::Answer::Unreadable);
                     }
                 },
-                Reading::Resent { app, cid, client, dedupe, ticket } => {
+                Reading::Resent { app, cid, client, dedupe, ticket, journey } => {
                     match self.0.store.resent(app, cid, &client, &dedupe) {
                         Ok(found) => ticket.resume(event::Answer::Resent(found)),
                         Err(error) => {
-                            log::error!("a resend in {cid} could not be looked up: {error}");
+                            let journey = said(journey.as_ref());
+                            log::error!(journey = journey; "a resend in {cid} could not be looked up: {error}");
                             ticket.resume(event::Answer::Unreadable);
                         }
                     }

@@ -16,9 +16,9 @@ use tidegate_engine::{Batch, Late};
 use super::{BEFORE, LOOKUP, TRANSIENT, Worker};
 use crate::event::{self, Ask, Checked, Event, Operation, Question, Reading, Task, Work};
 use crate::shared::delivery::{self, Accepted};
-use crate::shared::tape;
 use crate::shared::traces::Step;
 use crate::shared::twins::{Outcome, Place};
+use crate::shared::{journeys, tape};
 
 /// Above any webhook's own time-out: the hook stage answers in time, this is for when it cannot.
 const VERDICT_TIME: Duration = Duration::from_secs(60);
@@ -36,6 +36,9 @@ impl Worker {
         conversation: Arc<Conversation>,
         batch: &mut Batch<'_, Event>,
     ) {
+        if let Some(journey) = &ask.journey {
+            journeys::describe(journey, &send, conversation.kind);
+        }
         let allowed = message::check_size(&send).and_then(|()| conversation.may_send(&ask.client));
         if let Err(failure) = allowed {
             return self.not_sent(&ask, failure, batch);
@@ -62,7 +65,7 @@ impl Worker {
 
     /// Before the hook is asked: a resend shall not ask it again, nor while its first is still there.
     fn look_up(&self, ask: Ask, mut checked: Checked, dedupe: Box<str>, batch: &mut Batch<'_, Event>) {
-        let (app, cid, client) = (ask.app, checked.conversation.id, ask.client.clone());
+        let (app, cid, client, journey) = (ask.app, checked.conversation.id, ask.client.clone(), ask.journey.clone());
         let token = (app, cid, client.clone(), dedupe.clone());
         let (is_later, time) = match self.twins.place(&token) {
             Place::Known(verdict) => return self.conclude(ask, checked, Outcome::Judged(verdict), batch),
@@ -77,16 +80,16 @@ impl Worker {
         if is_later {
             return self.twins.wait(&token, ticket);
         }
-        batch.emit(LOOKUP, Event::Reading(Box::new(Reading::Resent { app, cid, client, dedupe, ticket })));
+        batch.emit(LOOKUP, Event::Reading(Box::new(Reading::Resent { app, cid, client, dedupe, ticket, journey })));
     }
 
     fn ask_hook(&self, ask: Ask, mut checked: Checked, batch: &mut Batch<'_, Event>) {
         checked.is_asked = true;
         self.note("asked", &ask, "messageReceived");
-        let question = self.question(&ask, &checked);
+        let (question, journey) = (self.question(&ask, &checked), ask.journey.clone());
         let task = Event::Task(Box::new(Task { ask, what: Work::Message(Box::new(checked)) }));
         let ticket = batch.overlap(task, VERDICT_TIME);
-        batch.emit(BEFORE, Event::Question(Box::new(Question { ask: question, ticket })));
+        batch.emit(BEFORE, Event::Question(Box::new(Question { ask: question, ticket, journey })));
     }
 
     fn question(&self, ask: &Ask, checked: &Checked) -> MessageReceived {
@@ -101,6 +104,7 @@ impl Worker {
             receipt: checked.send.receipt,
             at: self.world.now(),
             ip,
+            journey: journeys::id(ask.journey.as_ref()),
         }
     }
 
@@ -138,6 +142,9 @@ impl Worker {
     fn conclude(&self, ask: Ask, mut checked: Checked, outcome: Outcome, batch: &mut Batch<'_, Event>) {
         match outcome {
             Outcome::Sent(mid, at) => {
+                if let Some(journey) = &ask.journey {
+                    journey.note(journeys::OUTCOME, "sent before");
+                }
                 self.answer(&ask, &Answer::Sent { mid, at, cid: checked.conversation.id }, batch);
             }
             Outcome::Judged(Verdict::Drop(failure)) => {
@@ -206,6 +213,7 @@ impl Worker {
         let mid = self.world.message_id(at);
         if let Some(journey) = &ask.journey {
             self.world.journeys.name(mid, journey);
+            journey.note(journeys::OUTCOME, "sent");
         }
         self.answer(&ask, &Answer::Sent { mid, at, cid: conversation.id }, batch);
         let delivery = delivery::of_message(&ask, Accepted { conversation, send, mid, at, to, going }, at);

@@ -22,7 +22,7 @@ use crate::event::{Ask, Event, Operation, Reading, Task, Work, Write};
 use crate::shared::traces::Step;
 use crate::shared::twins::Twins;
 use crate::shared::world::key_of;
-use crate::shared::{World, reply};
+use crate::shared::{World, journeys, reply};
 
 // First, so that an answer is with the reactors before what it causes.
 const NET: usize = 0;
@@ -154,10 +154,10 @@ impl Worker {
 
     /// Waits, with all that follows it in its conversation, for read to bring the conversation.
     fn load(&self, ask: Ask, what: Work, cid: ConvId, batch: &mut Batch<'_, Event>) {
-        let app = ask.app;
+        let (app, journey) = (ask.app, ask.journey.clone());
         let task = Event::Task(Box::new(Task { ask, what }));
         let ticket = batch.hold(task, LOAD_TIME);
-        batch.emit(LOOKUP, Event::Reading(Box::new(Reading::Load { app, cid, ticket })));
+        batch.emit(LOOKUP, Event::Reading(Box::new(Reading::Load { app, cid, ticket, journey })));
     }
 
     fn resume(&self, task: Box<Task>, answer: Result<crate::event::Answer, Late>, batch: &mut Batch<'_, Event>) {
@@ -275,6 +275,9 @@ impl Worker {
         let at = self.world.now();
         let (mid, code) = (self.world.message_id(at), failure.code.number());
         self.world.traces.note(|| Step::new(at, "refused", "route").by(ask).message(mid).code(code));
+        if let Some(journey) = &ask.journey {
+            journeys::refused(journey, failure.code);
+        }
         self.answer(ask, &Answer::NotSent { failure, mid, at }, batch);
     }
 }

@@ -65,6 +65,11 @@ impl Days {
         }
     }
 
+    /// Messages of all apps that were accepted today.
+    pub fn messages(&self) -> u64 {
+        self.apps.iter().map(|today| today.messages.load(Relaxed)).sum()
+    }
+
     /// Each app's day so far.
     pub fn figures(&self) -> impl Iterator<Item = (AppId, Figures)> + '_ {
         (0..).map(AppId).zip(&self.apps).map(|(app, today)| {
@@ -122,7 +127,7 @@ mod tests {
         days.message(APP);
         days.message(AppId(0));
         days.message(AppId(7));
-        assert_eq!(now(&days), (1, 2, 1));
+        assert_eq!((now(&days), days.messages()), ((1, 2, 1), 2));
         let over = days.turn();
         assert_eq!((over[1].1.messages, over[1].1.peak, over[1].1.clients.count()), (1, 2, 1));
         assert_eq!(over[0].1.messages, 1);

@@ -12,6 +12,8 @@ use tidegate_domain::ids::{ClientId, ConnId, MessageId, Millis};
 use crate::event::Ask;
 
 const SHARDS: usize = 16;
+/// A step that says no to somebody.
+const REFUSED: &str = "refused";
 /// Receivers noted with a message; of larger audiences only the number is.
 pub const MOST_RECEIVERS: usize = 16;
 
@@ -103,6 +105,7 @@ pub struct Traces {
     each: usize,
     next: AtomicUsize,
     order: AtomicU64,
+    refused: AtomicU64,
     shards: Vec<Mutex<VecDeque<(u64, Step)>>>,
 }
 
@@ -113,6 +116,7 @@ impl Traces {
             each: most.div_ceil(SHARDS),
             next: AtomicUsize::new(0),
             order: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
         }
     }
@@ -125,11 +129,19 @@ impl Traces {
         let order = self.order.fetch_add(1, Ordering::Relaxed);
         let shard = &self.shards[self.next.fetch_add(1, Ordering::Relaxed) % SHARDS];
         let step = step();
+        if step.what == REFUSED {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
         let mut steps = shard.lock().unwrap_or_else(PoisonError::into_inner);
         if steps.len() >= self.each {
             steps.pop_front();
         }
         steps.push_back((order, step));
+    }
+
+    /// How many steps since the start told of a refusal.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// What happened to a message, from before it had an id.
@@ -165,6 +177,8 @@ mod tests {
         }
         let kept: Vec<_> = traces.find(|_| true).iter().map(|step| step.at).collect();
         assert_eq!(kept, (68..100).collect::<Vec<_>>());
+        traces.note(|| Step::new(0, "refused", "route"));
+        assert_eq!(traces.refused(), 1);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tidegate_domain::directory::{Directory, SessionEntry};
 use tidegate_domain::hook::{Hooks, Notifier};
@@ -69,6 +70,8 @@ pub struct Parts {
     pub sessions_per_connection: usize,
     /// Share of messages whose journey is kept.
     pub sample: f64,
+    /// Messages that take longer are kept as well.
+    pub slow: Option<Duration>,
     /// Journeys kept.
     pub journeys: usize,
     /// Nonces and revocations kept.
@@ -90,7 +93,7 @@ impl World {
             rooms: Rooms::default(),
             crowds: Crowds::new(parts.crowd),
             tokens,
-            journeys: Journeys::new(parts.sample, parts.journeys),
+            journeys: Journeys::new(parts.sample, parts.slow, parts.journeys, (parts.random)()),
             traces: Traces::new(parts.trace),
             tape: Tape::default(),
             start: parts.store.start(),

@@ -196,6 +196,7 @@ impl Server {
             sessions_per_client: 10,
             sessions_per_connection: 10,
             sample: 0.0,
+            slow: None,
             journeys: 1,
             tokens: Kept { nonces: 16, revoked: 16 },
             trace: 0,

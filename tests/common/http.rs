@@ -36,12 +36,17 @@ pub fn patch(to: SocketAddr, path: &str, body: &str) -> Response {
 }
 
 pub fn request(to: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<Response> {
+    request_with(to, method, path, "", body)
+}
+
+/// `headers`: whole lines, each with its end.
+pub fn request_with(to: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> std::io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     let len = body.len();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Length: {len}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n{headers}Content-Length: {len}\r\n\r\n{body}"
     )?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;

@@ -18,6 +18,13 @@ use super::client::{body, command, direct_command, refusal, some};
 use super::{APP, PATIENCE, Server};
 
 pub struct Crowd {
+    /// Whether each message has a `dt`, by which it would be known when it is sent again.
+    pub dedupes: bool,
+    /// The share of what is sent that asks for a page of history instead. What comes of it is in no outcome.
+    pub asks: f64,
+    /// Whether it leaves its processor to others until the next is due. An answer may then be seen up to a millisecond
+    /// late; else it looks for them all the time.
+    pub rests: bool,
     users: Vec<User>,
     poll: Poll,
     random: Rng,
@@ -84,7 +91,8 @@ impl Crowd {
             user.start(&format!("{name}-{}", (n + 1) % users));
             poll.registry().register(&mut user.socket, Token(n), Interest::READABLE).unwrap();
         }
-        Crowd { users: all, poll, random: Rng::with_seed(seed), begun: Instant::now() }
+        let (random, begun) = (Rng::with_seed(seed), Instant::now());
+        Crowd { dedupes: false, asks: 0.0, rests: false, users: all, poll, random, begun }
     }
 
     /// From now on all of them send there.
@@ -109,10 +117,14 @@ impl Crowd {
             while next <= now.min(end) {
                 let hot = self.random.f64() < load.hot;
                 let user = if hot { 0 } else { self.random.usize(..self.users.len()) };
-                let transient = self.random.f64() < load.transient;
-                self.users[user].post(transient, sent.len());
-                sent.push(Sent { user, transient, at: next, answered: 0.0, code: 0 });
-                missing += 1;
+                if self.asks > 0.0 && self.random.f64() < self.asks {
+                    self.users[user].look_back();
+                } else {
+                    let transient = self.random.f64() < load.transient;
+                    self.users[user].post(transient, self.dedupes, sent.len());
+                    sent.push(Sent { user, transient, at: next, answered: 0.0, code: 0 });
+                    missing += 1;
+                }
                 next += -(1.0 - self.random.f64()).ln() / load.rate;
             }
             if now > end && (missing == 0 || now > end + PATIENCE.as_secs_f64()) {
@@ -120,7 +132,11 @@ impl Crowd {
             }
             let left = Duration::from_secs_f64((next - now).clamp(0.0, 0.05));
             // The poll's clock ticks in milliseconds; for less, it is only looked at.
-            let left = if left < Duration::from_millis(1) && next < end { Duration::ZERO } else { left };
+            let is_soon = left < Duration::from_millis(1) && next < end;
+            if is_soon && self.rests {
+                std::thread::sleep(left);
+            }
+            let left = if is_soon { Duration::ZERO } else { left };
             self.poll.poll(&mut events, Some(left)).unwrap();
             for event in events.iter() {
                 let user = &mut self.users[event.token().0];
@@ -182,16 +198,27 @@ impl User {
         panic!("{} has no answer", self.id);
     }
 
-    fn post(&mut self, transient: bool, place: usize) {
+    fn post(&mut self, transient: bool, dedupes: bool, place: usize) {
         let transient = transient.then_some(true);
         let words = body(&"x".repeat(100));
+        let dt = dedupes.then(|| format!("{}-{}", self.id, self.next));
         let i = self.put(direct_command(DirectCommand {
             cid: some(&self.cid),
             msg: words,
             transient,
+            dt,
             ..DirectCommand::default()
         }));
         self.waiting.insert(i, place);
+        self.flush();
+    }
+
+    /// Asks for the newest messages of its conversation.
+    fn look_back(&mut self) {
+        let mut ask = command(CommandType::Logs, None);
+        ask.logs_message =
+            Some(Box::new(LogsCommand { cid: some(&self.cid), limit: Some(10), ..LogsCommand::default() }));
+        self.put(ask);
         self.flush();
     }
 

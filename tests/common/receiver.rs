@@ -23,10 +23,19 @@ pub struct Call {
     /// `params` of a hook; the whole body of a push.
     pub params: Value,
     pub body: String,
+    pub path: String,
+    /// As they came: names and what they say.
+    pub headers: Headers,
     pub signature: Option<String>,
     pub at: Instant,
     /// Which connection, counted from 0.
     pub connection: usize,
+}
+
+impl Call {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -56,7 +65,11 @@ struct Shared {
 
 impl Receiver {
     pub fn start(answer: impl Fn(&Call) -> Reply + Send + Sync + 'static) -> Receiver {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Receiver::on(TcpListener::bind("127.0.0.1:0").unwrap(), answer)
+    }
+
+    /// At an address that is taken already.
+    pub fn on(listener: TcpListener, answer: impl Fn(&Call) -> Reply + Send + Sync + 'static) -> Receiver {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared { calls: Mutex::default(), more: Condvar::new(), answer: Box::new(answer) });
         let serving = shared.clone();
@@ -102,12 +115,15 @@ impl Shared {
         let mut from = BufReader::new(stream.try_clone().ok()?);
         let mut to = stream;
         loop {
-            let (signature, body) = request(&mut from)?;
+            let (path, headers, body) = request(&mut from)?;
+            let header = |name: &str| headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+            let signature = header("x-tidegate-signature").map(|(_, value)| value.clone());
             let told: Value = serde_json::from_str(&body).unwrap_or_default();
             let text = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
             let params = if told["params"].is_null() { told.clone() } else { told["params"].clone() };
             let (event, app, id) = (text("event"), text("appId"), text("id"));
-            let call = Call { event, app, id, params, body, signature, at: Instant::now(), connection };
+            let at = Instant::now();
+            let call = Call { event, app, id, params, body, path, headers, signature, at, connection };
             self.calls.lock().unwrap().push(call.clone());
             self.more.notify_all();
             write(&mut to, (self.answer)(&call))?;
@@ -115,28 +131,33 @@ impl Shared {
     }
 }
 
-/// The signature and the body of the next request; `None` at the end of the connection.
-fn request(from: &mut impl BufRead) -> Option<(Option<String>, String)> {
-    let (mut len, mut signature) = (0, None);
+/// Names and values, as they came.
+type Headers = Vec<(String, String)>;
+
+/// Path, headers and body of the next request; `None` at the end of the connection.
+fn request(from: &mut impl BufRead) -> Option<(String, Headers, String)> {
+    let (mut len, mut headers) = (0, Vec::new());
     let mut line = String::new();
     if from.read_line(&mut line).ok()? == 0 {
         return None;
     }
+    let path = line.split(' ').nth(1)?.to_owned();
     loop {
         line.clear();
         from.read_line(&mut line).ok()?;
         match line.trim_end().split_once(':') {
             None => break,
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => len = value.trim().parse().ok()?,
-            Some((name, value)) if name.eq_ignore_ascii_case("x-tidegate-signature") => {
-                signature = Some(value.trim().to_owned());
+            Some((name, value)) => {
+                if name.eq_ignore_ascii_case("content-length") {
+                    len = value.trim().parse().ok()?;
+                }
+                headers.push((name.to_owned(), value.trim().to_owned()));
             }
-            Some(_) => {}
         }
     }
     let mut body = vec![0; len];
     from.read_exact(&mut body).ok()?;
-    Some((signature, String::from_utf8(body).ok()?))
+    Some((path, headers, String::from_utf8(body).ok()?))
 }
 
 /// `None`: the connection is to end.

@@ -18,7 +18,7 @@ use super::{PATIENCE, eventually, http};
 /// The program under test, told nothing by the environment.
 pub fn tidegate() -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    for name in ["CONFIG", "DATA", "LOG", "LOG_FORMAT"] {
+    for name in ["CONFIG", "DATA", "LOG", "LOG_FORMAT", "ADMIN", "ADMIN_TOKEN"] {
         program.env_remove(format!("TIDEGATE_{name}"));
     }
     program

@@ -122,6 +122,19 @@ await inBrowser(async (browser) => {
     await until(page, () => document.querySelector('#tune [name=batch]').value === '33');
   });
 
+  await step('a number is left to the server, and fixed again', async () => {
+    await page.click('#tune [data-auto=batch]');
+    await page.locator('#tune output', { hasText: 'persist.batch 33 → auto' }).waitFor();
+    await page.click('#tune [type=submit]');
+    await page.locator('#tune output', { hasText: 'batch = auto' }).waitFor();
+    assert.deepEqual((await stage('persist')).auto, { workers: false, batch: true });
+    await until(page, () => document.querySelector('#tune [name=batch]').disabled);
+    await page.click('#tune [data-auto=batch]');
+    await page.click('#tune [type=submit]');
+    await page.locator('#tune output', { hasText: 'batch = 33' }).waitFor();
+    assert.deepEqual((await stage('persist')).auto, { workers: false, batch: false });
+  });
+
   await step('by keyboard alone: find a stage, change it, take it back, read its map, open a cell', async () => {
     await page.keyboard.press('Escape');
     await page.locator('body').press('1');
@@ -129,6 +142,7 @@ await inBrowser(async (browser) => {
     await page.keyboard.press(String(1 + names.indexOf('persist')));
     await page.keyboard.press('t');
     assert.equal(await page.evaluate(() => document.activeElement.name), 'workers');
+    await page.keyboard.press('Tab');
     await page.keyboard.press('Tab');
     await page.keyboard.press('Tab');
     await page.keyboard.press('Tab');

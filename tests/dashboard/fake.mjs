@@ -4,7 +4,7 @@
 //     node tests/dashboard/fake.mjs [--port 7799] [--state busy]
 //
 // busy: load comes and goes and the bottleneck moves; calm: load that all stages take; empty: nobody sends; huge: numbers at
-// the end of their range; trouble: the disk is full; draining: about to stop. `POST /fake/STATE` goes to another one. What
+// the end of their range; odd: two figures are out of the usual; trouble: the disk is full; draining: about to stop. `POST /fake/STATE` goes to another one. What
 // is changed over the page changes what the made-up stages can take.
 
 import { createServer } from 'node:http';
@@ -74,6 +74,7 @@ export class Fake {
   #n = 0;
   #phase = 0;
   #depths = {};
+  #silence = null;
 
   constructor(state = 'busy', history = KEPT) {
     this.state = state;
@@ -146,6 +147,7 @@ export class Fake {
         trouble: this.state === 'trouble' ? 'writes are refused until the disk takes them again: IO error: No space left on device: While appending to file: data/store/000123.log' : null,
       },
       bottleneck: this.#bottleneck(delivered),
+      alerts: this.#alerts(at),
     };
     this.seconds.push(second);
     if (this.seconds.length > KEPT) this.seconds.shift();
@@ -207,6 +209,14 @@ export class Fake {
     }
     for (const key of ['p50_ns', 'p90_ns', 'p99_ns']) at[key] ||= at.max_ns;
     return { count: below, ...at, counts };
+  }
+
+  #alerts(at) {
+    const raised = [
+      { alert: 'latency', state: 'raised', side: 'high', since_ms: at - (at % 3_600_000), value: 840, unit: 'ms', expected: { recent: [20, 35], same_hour: [18, 40] }, limits: [0, 80], told: true, words: 'p99 is 840 ms; in the last hour it was 20 to 35 ms' },
+      { alert: 'messages', state: 'raised', side: 'low', since_ms: at - (at % 3_600_000), value: 0, unit: 'messages/s', expected: { recent: [900, 1200], same_hour: null }, limits: [450, 2400], told: true, words: '0 messages a second; in the last hour it was 900 to 1200' },
+    ];
+    return { raised: this.state === 'odd' ? raised : [], silence: this.#silence };
   }
 
   #bottleneck(delivered) {
@@ -286,6 +296,13 @@ export class Fake {
       }
       if (first === 'pools') return json([...this.#stages.map(({ name, workers }) => ({ name, workers, spin_us: 0, reactors: false, helped: 0, stages: [name] })), { name: 'spare', workers: 2, spin_us: 5, reactors: true, helped: 0, stages: [] }]);
       if (first === 'days') return json([{ day: '2026-11-28', app: 'chat', messages: 120_500, active_clients: 812, peak_connections: 640 }, { day: '2026-11-28', app: 'unused', messages: 0, active_clients: 0, peak_connections: 0 }, { day: '2026-11-27', app: 'chat', messages: 98_000, active_clients: 790, peak_connections: 655 }]);
+      if (first === 'alerts') {
+        const { for: length, reason } = request.method === 'POST' ? JSON.parse(await text()) : {};
+        if (request.method === 'POST') this.#silence = { by: 'dashboard from 127.0.0.1', reason, since_ms: Date.now(), until_ms: Date.now() + (length === '1h' ? 3_600_000 : 0) };
+        if (request.method === 'DELETE') this.#silence = null;
+        const { raised, silence } = this.#alerts(Date.now());
+        return json({ interval_ms: 60_000, silence, webhook: null, alerts: raised, notices: [] });
+      }
       if (first === 'changes') return json(this.changes.map(({ wish, ...change }) => change));
       if (first === 'config') return json({ file: 'pipeline.toml', backup: 'pipeline.toml.bak', changes: this.changes.length ? this.changes[0].changes : [] });
       if (first === 'undo') {
@@ -337,7 +354,8 @@ export class Fake {
           queued += span.wait_us + span.service_us;
           return span;
         });
-        found.push({ id: `-P7DO${Math.floor(this.#random() * 1e9).toString(36)}-----V-------F`, at_ms: second.at_ms, total_us: queued, stages });
+        const journey = Math.floor(this.#random() * 2 ** 48).toString(16).padStart(32, '5d3c92f0b7a1');
+        found.push({ journey, id: `-P7DO${Math.floor(this.#random() * 1e9).toString(36)}-----V-------F`, at_ms: second.at_ms, total_us: queued, stages });
       }
     }
     const slow = ({ stages }) => stages.find((span) => span.stage === stage)?.[isWait ? 'wait_us' : 'service_us'] ?? 0;

@@ -72,6 +72,27 @@ await inBrowser(async (browser) => {
     await fake.close();
   });
 
+  await step('what is out of the usual is said in words, and its notices can be silenced', async () => {
+    const fake = new Fake('odd', 60);
+    const page = await visit(browser, await fake.listen());
+    await isLive(page);
+    await page.locator('#alerts h2', { hasText: '2 alerts' }).waitFor();
+    const said = await page.locator('#alerts li').allTextContents();
+    assert.match(said[0], /^p99 is 840 ms, lately it was 20 ms to 35 ms, at this hour of earlier days 18 ms to 40 ms, since \d\d:\d\d$/);
+    assert.match(said[1], /^messages: 0\/s, lately it was 900\/s to 1\.2k\/s, since/);
+    await shot(page, shots, 'alerts');
+    await page.click('#alerts button');
+    await page.locator('#alerts p.soft', { hasText: /silent until \d\d:\d\d, by dashboard/ }).waitFor();
+    await page.setViewportSize(PHONE);
+    await fits(page, 'the phone');
+    await page.click('#alerts button');
+    await page.locator('#alerts button', { hasText: 'Silence notices' }).waitFor();
+    fake.state = 'calm';
+    await page.locator('#alerts').waitFor({ state: 'hidden' });
+    assert.deepEqual(page.wrong, []);
+    await fake.close();
+  });
+
   await step('all is well: it says that, too', async () => {
     const fake = new Fake('calm', 60);
     const page = await visit(browser, await fake.listen());

@@ -1,5 +1,6 @@
 //! A file's values once they are known to be good.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,11 +17,13 @@ use crate::value::Sync;
 #[derive(Debug, Clone)]
 pub struct Config {
     pub listen: Listen,
+    pub admin: Admin,
     pub net: Net,
     pub store: Store,
     pub memory: Memory,
     pub journeys: Journeys,
     pub hdr: Hdr,
+    pub alerts: Alerts,
     /// In the order of the file.
     pub topology: Topology,
     /// Stage by stage, for those whose module calls the outside: how many calls at once.
@@ -43,6 +46,29 @@ pub struct Listen {
     pub plain: bool,
     pub public_url: Option<String>,
     pub trusted_proxies: Vec<IpNet>,
+}
+
+/// `[admin]`. `Debug` shows no token.
+#[derive(Clone, Default, PartialEq)]
+pub struct Admin {
+    /// `None`: nobody may only look.
+    pub read_token: Option<String>,
+    /// `None`: beside a `read_token`, nobody may change anything; without that, everybody may.
+    pub write_token: Option<String>,
+}
+
+impl Admin {
+    /// Whether the admin port wants a token.
+    pub fn asks(&self) -> bool {
+        self.read_token.is_some() || self.write_token.is_some()
+    }
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (read, write) = (self.read_token.is_some(), self.write_token.is_some());
+        f.debug_struct("Admin").field("read_token", &read).field("write_token", &write).finish()
+    }
 }
 
 /// PEM files, relative to the directory that the server runs in.
@@ -93,8 +119,29 @@ pub struct Memory {
 pub struct Journeys {
     /// From 0 to 1.
     pub sample: f64,
+    /// A message that took longer is kept though it was not sampled. `None`: none is.
+    pub slow: Option<Duration>,
     pub keep: usize,
     pub trace: usize,
+    pub otlp: Option<Otlp>,
+}
+
+/// Where sampled journeys are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Otlp {
+    /// The collector's, without the path.
+    pub url: String,
+    pub headers: Headers,
+}
+
+/// Names and what they say, which is secret: `Debug` shows the names.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(pub Vec<(String, String)>);
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
 }
 
 /// `[hdr]`.
@@ -105,10 +152,52 @@ pub struct Hdr {
     pub keep: usize,
 }
 
+/// `[alerts]`.
+#[derive(Clone, PartialEq)]
+pub struct Alerts {
+    /// `None`: nobody is told.
+    pub webhook: Option<String>,
+    pub secret: Option<String>,
+    pub interval: Duration,
+    /// How long a figure must be out of the usual before it is told.
+    pub hold: Duration,
+    pub clear_after: Duration,
+    pub factor: usize,
+    /// A second.
+    pub min_rate: usize,
+    pub min_latency: Duration,
+    /// From 0 to 1.
+    pub min_errors: f64,
+}
+
+impl std::fmt::Debug for Alerts {
+    /// Without the secret, and without the address, which often holds one.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Alerts { webhook, secret, interval, hold, clear_after, factor, min_rate, min_latency, min_errors } = self;
+        f.debug_struct("Alerts")
+            .field("has_webhook", &webhook.is_some())
+            .field("has_secret", &secret.is_some())
+            .field("interval", interval)
+            .field("hold", hold)
+            .field("clear_after", clear_after)
+            .field("factor", factor)
+            .field("min_rate", min_rate)
+            .field("min_latency", min_latency)
+            .field("min_errors", min_errors)
+            .finish()
+    }
+}
+
 impl Config {
     /// `in_flight` of a stage; `None` where its module makes no calls.
     pub fn in_flight(&self, stage: &str) -> Option<usize> {
         self.in_flight.iter().find(|(name, _)| name == stage).map(|(_, calls)| *calls)
+    }
+
+    /// Calls at once, over all stages that make some; `None` where there is no such stage. They share their places, so the
+    /// largest figure holds.
+    pub fn most_in_flight(&self) -> Option<usize> {
+        self.in_flight.iter().map(|(_, calls)| *calls).max()
     }
 
     /// Puts stages and pools in the order of another topology, those that it does not have last. Moving tables about in

@@ -1,7 +1,7 @@
 //! What is wrong with a file, where, and what to write instead.
 //!
-//! Owns the look of a complaint: title, file, line, column, the text underlined with the reason, help. Keys and secrets
-//! of apps are starred out of the text that is shown, for what a server prints at its start ends in a journal. Must not
+//! Owns the look of a complaint: title, file, line, column, the text underlined with the reason, help. Keys, secrets
+//! and tokens are starred out of the text that is shown, for what a server prints at its start ends in a journal. Must not
 //! know any key's meaning.
 
 use std::collections::HashSet;

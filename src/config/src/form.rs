@@ -15,6 +15,11 @@ pub(crate) enum Form {
         least: u64,
         most: u64,
     },
+    /// A count, or `"auto"`.
+    Amount {
+        least: u64,
+        most: u64,
+    },
     /// A part of one; zero only where said.
     Share {
         zero: bool,
@@ -35,6 +40,11 @@ pub(crate) enum Form {
     Url(&'static [&'static str]),
     /// Any text of this many characters.
     Text {
+        least: usize,
+        most: usize,
+    },
+    /// What is sent in a header to be let in: this many printable characters of ASCII, no blanks.
+    Token {
         least: usize,
         most: usize,
     },
@@ -77,6 +87,9 @@ impl Form {
     pub(crate) fn describe(&self) -> String {
         match self {
             Form::Count { least, most } => format!("a whole number from {} to {}", grouped(*least), grouped(*most)),
+            Form::Amount { least, most } => {
+                format!("{}, or \"auto\"", Form::Count { least: *least, most: *most }.describe())
+            }
             Form::Share { zero: true } => "a share from 0 to 1".into(),
             Form::Share { zero: false } => "a share above 0, up to 1".into(),
             Form::Duration { least, most } => format!("a duration from {} to {}", duration(*least), duration(*most)),
@@ -90,6 +103,9 @@ impl Form {
             }
             Form::Text { least: 1, .. } => "a text".into(),
             Form::Text { least, .. } => format!("a text of at least {least} characters"),
+            Form::Token { least, most } => {
+                format!("{least} to {most} letters, digits and signs (ASCII, no blanks)")
+            }
             Form::Name => "a name (a-z, 0-9 and _)".into(),
             Form::Choice(choices) => one_of(choices),
             Form::Sync => "\"commit\", \"interval DURATION\" or \"off\"".into(),
@@ -103,14 +119,14 @@ impl Form {
     /// A value that is right, for help where there is no default.
     pub(crate) fn example(&self) -> String {
         match self {
-            Form::Count { least, .. } => least.to_string(),
+            Form::Count { least, .. } | Form::Amount { least, .. } => least.to_string(),
             Form::Share { .. } => "0.1".into(),
             Form::Duration { .. } => "\"5s\"".into(),
             Form::Size { .. } => "\"64 KiB\"".into(),
             Form::Address | Form::Listener => "\"127.0.0.1:7700\"".into(),
             Form::Flag => "true".into(),
             Form::Url(schemes) => format!("\"{}://example.com/\"", schemes.first().unwrap_or(&"https")),
-            Form::Text { .. } => "\"…\"".into(),
+            Form::Text { .. } | Form::Token { .. } => "\"…\"".into(),
             Form::Name => "\"common\"".into(),
             Form::Choice(choices) => format!("\"{}\"", choices.first().unwrap_or(&"")),
             Form::Sync => "\"interval 100ms\"".into(),

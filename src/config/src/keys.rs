@@ -3,11 +3,15 @@
 //! The loader takes bounds and defaults from here and the reference page is written from here, so that neither can say
 //! what the other does not. Must not know how a key's value is used.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tidegate_engine::{DELAY_INTERVAL, DELAY_TARGET};
 
 use crate::form::Form;
+
+/// What `in_flight` of a stage may be.
+pub const IN_FLIGHT: RangeInclusive<usize> = 1..=65_536;
 
 /// A key in its section.
 pub(crate) struct Key {
@@ -45,6 +49,12 @@ pub(crate) const SECTIONS: &[SectionHead] = &[
         meaning: "Where clients and operators connect. Plain and TLS share each port, told apart by the first byte.",
     },
     SectionHead {
+        name: "admin",
+        header: "[admin]",
+        meaning: "Who may use the admin port. Without tokens whoever reaches it may do everything, so it then listens on loopback only. \
+                  With one, every path but `/readyz` wants it, on loopback too. Tokens are read at the start.",
+    },
+    SectionHead {
         name: "net",
         header: "[net]",
         meaning: "Connections: the threads that own the sockets, and what one client may cost.",
@@ -68,6 +78,12 @@ pub(crate) const SECTIONS: &[SectionHead] = &[
         name: "hdr",
         header: "[hdr]",
         meaning: "HdrHistogram logs of each stage and end to end, in the data folder's `hdr/`: what `tidegate hdr plot` draws.",
+    },
+    SectionHead {
+        name: "alerts",
+        header: "[alerts]",
+        meaning: "Figures of the whole server that are out of what is usual for them: at `GET /alerts`, in the dashboard, and to a \
+                  webhook. The defaults need no touching ([alerts.md](alerts.md)).",
     },
     SectionHead {
         name: "stages",
@@ -115,11 +131,16 @@ const fn count(least: u64, most: u64) -> Form {
     Form::Count { least, most }
 }
 
+const fn amount(least: u64, most: u64) -> Form {
+    Form::Amount { least, most }
+}
+
 const fn between(least: Duration, most: Duration) -> Form {
     Form::Duration { least, most }
 }
 
 const NEED: Form = Form::Choice(&["off", "optional", "required"]);
+const TOKEN: Form = Form::Token { least: 16, most: 256 };
 const HTTP: Form = Form::Url(&["https", "http"]);
 const EVENTS: Form = Form::Choice(&["messageReceived", "messageSent", "receiversOffline"]);
 
@@ -137,7 +158,7 @@ pub(crate) const KEYS: &[Key] = &[
         "admin",
         Form::Address,
         Value("\"127.0.0.1:7702\""),
-        "Readiness, metrics and live changes; loopback only, for it asks nobody's name",
+        "Readiness, metrics and live changes; beyond loopback only with a token in `[admin]`",
     ),
     key(
         "listen",
@@ -163,6 +184,20 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("listen.tls", "cert", Form::Text { least: 1, most: 4096 }, Required, "PEM file with the certificate chain"),
     key("listen.tls", "key", Form::Text { least: 1, most: 4096 }, Required, "PEM file with the private key"),
+    key(
+        "admin",
+        "read_token",
+        TOKEN,
+        Absent("only `write_token` lets in, or nobody is asked"),
+        "Lets look at everything, and change nothing",
+    ),
+    key(
+        "admin",
+        "write_token",
+        TOKEN,
+        Absent("with a `read_token`, nothing can be changed; without, nobody is asked"),
+        "Lets look at and change everything; another than `read_token`",
+    ),
     key("net", "reactors", count(1, 64), Value("1"), "Threads that own sockets"),
     key("net", "to", Form::Name, Value("\"decode\""), "The stage that takes what clients send"),
     key(
@@ -276,8 +311,30 @@ pub(crate) const KEYS: &[Key] = &[
         "Session tokens revoked before their end; when full, the soonest to expire goes",
     ),
     key("journeys", "sample", Form::Share { zero: true }, Value("0.01"), "The share of messages that are timed"),
+    key(
+        "journeys",
+        "slow",
+        between(MS, HOUR),
+        Absent("none is kept for being slow"),
+        "A message that takes longer than this until it has been handed to its receivers' connections is kept and exported though \
+         it was not sampled; of it only the time from its arrival is known",
+    ),
     key("journeys", "keep", count(1, MIB), Value("4096"), "Journeys kept, the newest"),
     key("journeys", "trace", count(1, 16 * MIB), Value("65536"), "Happenings kept for `GET /trace`, the newest"),
+    key(
+        "journeys",
+        "otlp",
+        HTTP,
+        Absent("no traces are exported"),
+        "Takes each sampled message as an OpenTelemetry trace: a collector's address for OTLP over HTTP, without the path `/v1/traces`",
+    ),
+    key(
+        "journeys",
+        "otlp_headers",
+        Form::Table("{ Authorization = \"Bearer …\" }"),
+        Absent("no headers"),
+        "Sent with each request to `otlp`, for a collector that wants to know who it is",
+    ),
     key(
         "hdr",
         "interval",
@@ -307,8 +364,20 @@ pub(crate) const KEYS: &[Key] = &[
         Absent("a pool of its own, with `workers` threads"),
         "The pool whose threads work here",
     ),
-    key("stages", "workers", count(1, 1024), Value("1"), "Threads that may be inside at once"),
-    key("stages", "batch", count(1, 65_536), Value("64"), "Events taken at once, at most"),
+    key(
+        "stages",
+        "workers",
+        amount(1, 1024),
+        Value("1"),
+        "Threads that may be inside at once; `\"auto\"`: found while the server runs, beginning with 1",
+    ),
+    key(
+        "stages",
+        "batch",
+        amount(1, 65_536),
+        Value("64"),
+        "Events taken at once, at most; `\"auto\"`: found while the server runs, beginning with 64",
+    ),
     key("stages", "bound", count(1, 16 * MIB), Value("8192"), "Events waiting or in work"),
     key(
         "stages",
@@ -348,7 +417,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "stages",
         "in_flight",
-        count(1, 65_536),
+        count(*IN_FLIGHT.start() as u64, *IN_FLIGHT.end() as u64),
         Absent("256 for hook"),
         "Calls to the outside at once, over all apps; only for modules that make them",
     ),
@@ -408,6 +477,63 @@ pub(crate) const KEYS: &[Key] = &[
         Value("\"pass\""),
         "What becomes of a message when `messageReceived` failed or was late",
     ),
+    key("alerts", "webhook", HTTP, Absent("alerts are shown, and nobody is told"), "Takes notices, as JSON"),
+    key(
+        "alerts",
+        "secret",
+        Form::Text { least: 8, most: 256 },
+        Absent("notices are not signed"),
+        "Signs them, as an `[[app.webhook]]`'s does",
+    ),
+    key(
+        "alerts",
+        "interval",
+        between(Duration::from_secs(1), HOUR),
+        Value("\"1m\""),
+        "The time that one value is of; 60 of them are the recent past, and 15 are learned before anything is judged",
+    ),
+    key(
+        "alerts",
+        "for",
+        between(Duration::from_secs(1), DAY),
+        Value("\"2m\""),
+        "Out of the usual for so long, an alert is raised",
+    ),
+    key(
+        "alerts",
+        "clear_after",
+        between(Duration::from_secs(1), DAY),
+        Value("\"5m\""),
+        "Well again for so long, it is cleared; up to an hour where it keeps coming back",
+    ),
+    key(
+        "alerts",
+        "factor",
+        count(2, 1_000),
+        Value("2"),
+        "So many times more, or less, than the median is out of the usual, if it is no noise",
+    ),
+    key(
+        "alerts",
+        "min_rate",
+        count(1, 1_000_000_000),
+        Value("10"),
+        "Fewer messages, commands, deliveries or connections a second than this are never news",
+    ),
+    key(
+        "alerts",
+        "min_latency",
+        between(MS, Duration::from_secs(600)),
+        Value("\"50ms\""),
+        "A p99 end to end up to this is never news",
+    ),
+    key(
+        "alerts",
+        "min_errors",
+        Form::Share { zero: true },
+        Value("0.01"),
+        "A share of refused commands up to this is never news",
+    ),
 ];
 
 /// The keys of a section.
@@ -421,7 +547,7 @@ pub(crate) fn find(section: &str, name: &str) -> Option<&'static Key> {
 }
 
 /// Keys of stages and pools that the admin port changes while the server runs.
-const LIVE: [(&str, &str); 12] = [
+const LIVE: [(&str, &str); 13] = [
     ("stages", "pool"),
     ("stages", "workers"),
     ("stages", "batch"),
@@ -431,6 +557,7 @@ const LIVE: [(&str, &str); 12] = [
     ("stages", "delay_interval"),
     ("stages", "key_share"),
     ("stages", "window"),
+    ("stages", "in_flight"),
     ("pools", "workers"),
     ("pools", "spin"),
     ("pools", "reactors"),

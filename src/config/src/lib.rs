@@ -8,6 +8,7 @@
 //! Start reading at [`load`]; `keys.rs` is the table of all keys. The way back starts at [`rewrite`].
 
 mod address;
+mod admin;
 mod apps;
 mod catalogue;
 mod config;
@@ -17,6 +18,7 @@ mod edit;
 mod file;
 mod form;
 mod graph;
+mod journeys;
 mod keys;
 mod listen;
 mod load;
@@ -37,11 +39,15 @@ mod written;
 
 pub use apps::{DEVELOPMENT_KEY, DEVELOPMENT_MASTER_KEY, new_app};
 pub use catalogue::{ModuleCatalogue, ModuleEntry};
-pub use config::{Config, Hdr, Journeys, Listen, Memory, Net, Store, Tls, beyond_loopback, development_keys_exposed};
+pub use config::{
+    Admin, Alerts, Config, Hdr, Headers, Journeys, Listen, Memory, Net, Otlp, Store, Tls, beyond_loopback,
+    development_keys_exposed,
+};
 pub use diagnostic::{Diagnostic, Severity, Span, render_all};
 pub use difference::{Difference, differences};
 pub use file::{NotReplaced, Replaced, replace};
 pub use graph::{Format, graph};
+pub use keys::IN_FLIGHT;
 pub use load::{WrongFile, load, load_with};
 pub use reference::reference;
 pub use save::{Unsaved, rewrite};

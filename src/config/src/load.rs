@@ -6,10 +6,12 @@
 use toml::de::{DeTable, DeValue};
 
 use crate::DEFAULT;
+use crate::admin;
 use crate::apps;
 use crate::catalogue::ModuleCatalogue;
-use crate::config::{Config, Hdr, Journeys, Memory, Net, Store, Tls};
+use crate::config::{Alerts, Config, Hdr, Memory, Net, Store, Tls};
 use crate::diagnostic::{Diagnostic, Report, Severity};
+use crate::journeys;
 use crate::keys::SECTIONS;
 use crate::listen;
 use crate::mask::mask;
@@ -61,12 +63,19 @@ pub fn load_with(
     let listen_section = section("listen", &mut report);
     let listen = listen::read(&listen_section, &mut report);
     listen::certificate(&listen, &listen_section, certificate, &mut report);
+    let admin_section = section("admin", &mut report);
+    let admin = admin::read(&admin_section, &mut report);
+    // A token may stand on the very line that is broken.
+    if !broken {
+        admin::exposure(&listen, &listen_section, &admin, &admin_section, &mut report);
+    }
     let net_section = section("net", &mut report);
     let net = net(&net_section, &mut report);
     let store = store(&section("store", &mut report), &mut report);
     let memory = memory(&section("memory", &mut report), &mut report);
-    let journeys = journeys(&section("journeys", &mut report), &mut report);
+    let journeys = journeys::read(&section("journeys", &mut report), &mut report);
     let hdr = hdr(&section("hdr", &mut report), &mut report);
+    let alerts = alerts(&section("alerts", &mut report), &mut report);
 
     let (default_root, _) = DeTable::parse_recoverable(DEFAULT);
     let default_find = |name: &str| entries(default_root.get_ref()).into_iter().find(|entry| entry.name == name);
@@ -93,11 +102,13 @@ pub fn load_with(
 
     let mut config = Config {
         listen,
+        admin,
         net,
         store,
         memory,
         journeys,
         hdr,
+        alerts,
         topology: pipeline.topology,
         in_flight: pipeline.in_flight,
         apps: apps.into_iter().map(|placed| placed.app).collect(),
@@ -208,16 +219,29 @@ fn memory(section: &Section<'_>, report: &mut Report) -> Memory {
     }
 }
 
-fn journeys(section: &Section<'_>, report: &mut Report) -> Journeys {
-    section.refuse_unknown(report);
-    Journeys {
-        sample: section.value("sample", report),
-        keep: section.value("keep", report),
-        trace: section.value("trace", report),
-    }
-}
-
 fn hdr(section: &Section<'_>, report: &mut Report) -> Hdr {
     section.refuse_unknown(report);
     Hdr { interval: section.value("interval", report), keep: section.value("keep", report) }
+}
+
+fn alerts(section: &Section<'_>, report: &mut Report) -> Alerts {
+    section.refuse_unknown(report);
+    let alerts = Alerts {
+        webhook: section.optional("webhook", report),
+        secret: section.optional("secret", report),
+        interval: section.value("interval", report),
+        hold: section.value("for", report),
+        clear_after: section.value("clear_after", report),
+        factor: section.value("factor", report),
+        min_rate: section.value("min_rate", report),
+        min_latency: section.value("min_latency", report),
+        min_errors: section.value("min_errors", report),
+    };
+    if let (Some(secret), None) = (section.entry("secret"), section.entry("webhook")) {
+        report
+            .error("`alerts.secret` signs nothing")
+            .at(secret.name_span, "there is no `webhook` beside it")
+            .help("write `webhook = \"https://…\"`, where notices go, or take the secret out");
+    }
+    alerts
 }

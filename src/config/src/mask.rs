@@ -2,16 +2,19 @@
 //!
 //! A complaint shows lines of the file, on a terminal and in journals. Lengths stay, so that places hold.
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::Span;
 
-/// The text without the secrets of its `[[app]]` tables. Where it does not parse (`broken`), whatever looks like one
+/// The text without the secrets of its `[[app]]` tables, of `[admin]`, `[alerts]` and `[journeys]`. Where it does not parse (`broken`), whatever looks like one
 /// is covered as well.
 pub(crate) fn mask(text: &str, root: &DeTable<'_>, broken: bool) -> String {
     let mut spans = Vec::new();
-    if let Some(apps) = root.get("app") {
-        find(apps.get_ref(), &mut spans);
+    for section in ["app", "admin", "alerts", "journeys"] {
+        if let Some(value) = root.get(section) {
+            find(value, false, &mut spans);
+        }
     }
     if broken {
         spans.extend(likely(text));
@@ -32,21 +35,18 @@ pub(crate) fn mask(text: &str, root: &DeTable<'_>, broken: bool) -> String {
 /// Misspelled ones hold secrets, too.
 fn secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["key", "secret", "password", "token"].iter().any(|word| name.contains(word))
+    ["key", "secret", "password", "token", "header", "authorization"].iter().any(|word| name.contains(word))
 }
 
-/// The values of secret keys, however deep.
-fn find(value: &DeValue<'_>, spans: &mut Vec<Span>) {
-    match value {
-        DeValue::Array(array) => array.iter().for_each(|element| find(element.get_ref(), spans)),
+/// The values of secret keys, however deep, and of whatever kind: who forgets the quotes has a secret as well. `hidden`:
+/// it is such a key's.
+fn find(value: &Spanned<DeValue<'_>>, hidden: bool, spans: &mut Vec<Span>) {
+    match value.get_ref() {
+        DeValue::Array(array) => array.iter().for_each(|element| find(element, hidden, spans)),
         DeValue::Table(table) => {
-            for (name, value) in table {
-                match value.get_ref() {
-                    DeValue::String(_) if secret(name.get_ref()) => spans.push(value.span()),
-                    other => find(other, spans),
-                }
-            }
+            table.iter().for_each(|(name, value)| find(value, hidden || secret(name.get_ref()), spans))
         }
+        _ if hidden => spans.push(value.span()),
         _ => {}
     }
 }
@@ -95,12 +95,19 @@ mod tests {
         assert_eq!(masked(deep), deep.replace("hush", "****"));
         let text = "[[app]]\nkey = \"\"\"hush\nhush\"\"\"\n";
         assert_eq!(masked(text), text.replace("hush", "****"));
+        let bare = "[[app]]\nkey = 12345\n[admin]\nread_token = 12345\nwrite_token = [\"12345\"]\n";
+        assert_eq!(masked(bare), bare.replace("12345", "*****"));
+        let headers = "[journeys]\notlp_headers = { Authorization = \"hush\", x = ['hush'] }\n";
+        assert_eq!(masked(headers), headers.replace("hush", "****"));
         assert_eq!(masked("[[app]]\nkey = \"秘密\"").len(), "[[app]]\nkey = \"秘密\"".len());
     }
 
     #[test]
     fn what_does_not_parse_shows_no_secret_either() {
-        for text in ["[[app]\nkey = \"hush", "[[app]]\nmaster_key = hush # hush", "x = {key=\"hush", "服secret=hush\n"]
+        let headers =
+            "[journeys]\notlp_headers = { Authorization = \"hush\" }\n[journeys.otlp_headers]\nAuthorization = hush\n";
+        for text in
+            [headers, "[[app]\nkey = \"hush", "[[app]]\nmaster_key = hush # hush", "x = {key=\"hush", "服secret=hush\n"]
         {
             assert!(!masked(text).contains("hush"), "{}", masked(text));
         }

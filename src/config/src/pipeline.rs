@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tidegate_engine::{Policy, PoolSettings, StageSettings, Topology};
+use tidegate_engine::{Auto, Policy, PoolSettings, StageSettings, Topology};
 use toml::de::DeValue;
 
 use crate::catalogue::ModuleCatalogue;
@@ -14,7 +14,7 @@ use crate::diagnostic::{Report, Span};
 use crate::outputs::{self, Bindings};
 use crate::problems;
 use crate::section::{Entry, Section, entries};
-use crate::value::{self, Chosen};
+use crate::value::{self, Amount, Chosen};
 use crate::words::{self, closest};
 
 /// What a file says of its pipeline.
@@ -171,6 +171,10 @@ fn under_their_names<'d>(sections: Named<'d>, catalogue: &ModuleCatalogue, repor
 /// The default `delay_target` of a stage that waits for the disk: several batches, each with its sync, are no overload.
 const DISK_TARGET: Duration = Duration::from_millis(25);
 
+/// What `"auto"` begins with. A large batch costs a stage that idles nothing, and one that starts under load has it at once.
+const FIRST_WORKERS: usize = 1;
+const FIRST_BATCH: usize = 64;
+
 fn read_stage<'d>(
     name: String,
     section: Section<'d>,
@@ -182,14 +186,17 @@ fn read_stage<'d>(
     let module: String = section.optional("module", report).unwrap_or_else(|| name.clone());
     let pool: Option<String> = section.optional("pool", report);
     let Chosen(policy) = section.value("policy", report);
+    let bound: usize = section.value("bound", report);
+    let (workers, auto_workers) = section.value::<Amount>("workers", report).or_from(FIRST_WORKERS);
+    let (batch, auto_batch) = section.value::<Amount>("batch", report).or_from(FIRST_BATCH.min(bound));
     let mut settings = StageSettings {
         name,
         module,
         to: Vec::new(),
         pool,
-        workers: section.value("workers", report),
-        batch: section.value("batch", report),
-        bound: section.value("bound", report),
+        workers,
+        batch,
+        bound,
         policy: match policy {
             "shed" => Policy::Shed,
             "drop-oldest" => Policy::DropOldest,
@@ -199,6 +206,7 @@ fn read_stage<'d>(
         delay_interval: section.value("delay_interval", report),
         key_share: section.value("key_share", report),
         window: section.value("window", report),
+        auto: Auto { workers: auto_workers, batch: auto_batch },
     };
     let calls: Option<usize> = section.optional("in_flight", report);
     if section.entry("delay_target").is_none() && bind.catalogue.blocks(&settings.module) {

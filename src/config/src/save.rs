@@ -79,6 +79,7 @@ fn fixed(setting: &Setting) -> Option<&'static str> {
     let path: Vec<&str> = setting.path.iter().map(String::as_str).collect();
     match path.as_slice() {
         ["app", ..] => Some("apps change only with the file"),
+        ["admin", ..] => Some("tokens change only with the file"),
         ["stages", _, "module" | "to", ..] => Some("where messages go changes only with the file"),
         _ if path.len() > 3 || matches!(setting.value, Value::List(_)) => Some("it changes only with the file"),
         _ => None,

@@ -177,7 +177,9 @@ impl<'d> Section<'d> {
 fn complain(report: &mut Report, place: &str, key: &Key, entry: &Entry<'_>, mut wrong: Wrong) {
     let more = std::mem::take(&mut wrong.more);
     let in_list = wrong.span.is_some();
-    let help = match (wrong.instead, &key.fallback) {
+    // What a secret was probably meant to be is a secret, too.
+    let hidden = report.shown(&entry.span).starts_with('*');
+    let help = match (wrong.instead.filter(|_| !hidden), &key.fallback) {
         (Some(instead), _) if in_list => format!("write `{instead}`"),
         (Some(instead), _) => format!("write `{} = {instead}`", key.name),
         (None, Fallback::Value(default)) => format!("write, for example, `{} = {default}`, the default", key.name),
@@ -185,6 +187,9 @@ fn complain(report: &mut Report, place: &str, key: &Key, entry: &Entry<'_>, mut 
             "`tidegate app new` prints fresh ones".to_owned()
         }
         (None, _) if key.name == "secret" => "write a long random text that nobody can guess".to_owned(),
+        (None, _) if matches!(key.form, Form::Token { .. }) => {
+            "write a long random text that nobody can guess: `openssl rand -hex 24` prints one".to_owned()
+        }
         (None, _) => format!("write, for example, `{} = {}`", key.name, key.form.example()),
     };
     report

@@ -9,7 +9,7 @@ use tidegate_domain::app::{App, Need, OnFailure, Webhook};
 use tidegate_domain::hook::HookEvent;
 use tidegate_engine::{PoolSettings, StageSettings};
 
-use crate::config::{Config, Listen, Net};
+use crate::config::{Admin, Alerts, Config, Listen, Net};
 use crate::units::{duration, size};
 use crate::value::Sync;
 
@@ -28,17 +28,22 @@ pub(crate) enum Value {
     Text(String),
     /// As `Text`; not to be shown to everybody.
     Secret(String),
+    /// As `Text`: a URL whose path lets in whoever knows it.
+    SecretUrl(String),
     /// A number or a flag, as TOML has it.
     Plain(String),
     /// Of texts.
     List(Vec<String>),
 }
 
+/// In place of a secret.
+const STARS: &str = "****************";
+
 impl Value {
     /// As a file says it.
     pub(crate) fn toml(&self) -> String {
         match self {
-            Value::Text(text) | Value::Secret(text) => quoted(text),
+            Value::Text(text) | Value::Secret(text) | Value::SecretUrl(text) => quoted(text),
             Value::Plain(plain) => plain.clone(),
             Value::List(texts) => format!("[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", ")),
         }
@@ -47,7 +52,11 @@ impl Value {
     /// As everybody may see it: stars in place of a secret, enough of them that a file with stars is a good one.
     pub(crate) fn starred(&self) -> String {
         match self {
-            Value::Secret(_) => quoted(&"*".repeat(16)),
+            Value::Secret(_) => quoted(STARS),
+            Value::SecretUrl(url) => quoted(&match url.match_indices('/').nth(2) {
+                Some((path, _)) if path + 1 < url.len() => format!("{}/{STARS}", &url[..path]),
+                _ => url.clone(),
+            }),
             _ => self.toml(),
         }
     }
@@ -70,6 +79,7 @@ fn quoted(text: &str) -> String {
 pub(crate) fn of(config: &Config) -> Vec<Setting> {
     let mut list = List { path: Vec::new(), settings: Vec::new() };
     list.under("listen", |list| listen(&config.listen, list));
+    list.under("admin", |list| admin(&config.admin, list));
     list.under("net", |list| net(&config.net, list));
     list.under("store", |list| {
         let store = &config.store;
@@ -91,14 +101,23 @@ pub(crate) fn of(config: &Config) -> Vec<Setting> {
         list.plain("revoked_tokens", config.memory.revoked_tokens);
     });
     list.under("journeys", |list| {
-        list.share("sample", config.journeys.sample);
-        list.plain("keep", config.journeys.keep);
-        list.plain("trace", config.journeys.trace);
+        let journeys = &config.journeys;
+        list.share("sample", journeys.sample);
+        if let Some(slow) = journeys.slow {
+            list.text("slow", duration(slow));
+        }
+        list.plain("keep", journeys.keep);
+        list.plain("trace", journeys.trace);
+        if let Some(otlp) = &journeys.otlp {
+            list.text("otlp", &*otlp.url);
+            list.under("otlp_headers", |list| otlp.headers.0.iter().for_each(|(name, value)| list.secret(name, value)));
+        }
     });
     list.under("hdr", |list| {
         list.text("interval", duration(config.hdr.interval));
         list.plain("keep", config.hdr.keep);
     });
+    list.under("alerts", |list| alerts(&config.alerts, list));
     for settings in &config.topology.stages {
         let calls = config.in_flight(&settings.name);
         list.under("stages", |list| list.under(&settings.name, |list| stage(settings, calls, list)));
@@ -141,6 +160,11 @@ impl List {
         self.add(name, Value::Plain(value.to_string()));
     }
 
+    /// A number that is found while the server runs is no setting: that it is to be found is.
+    fn amount(&mut self, name: &str, number: usize, auto: bool) {
+        if auto { self.text(name, "auto") } else { self.plain(name, number) }
+    }
+
     /// Always with a fraction, and with as many digits as read back to the same.
     fn share(&mut self, name: &str, share: f64) {
         self.add(name, Value::Plain(format!("{share:?}")));
@@ -169,6 +193,13 @@ fn listen(listen: &Listen, list: &mut List) {
     list.texts("trusted_proxies", listen.trusted_proxies.iter().map(ToString::to_string));
 }
 
+fn admin(admin: &Admin, list: &mut List) {
+    let tokens = [("read_token", &admin.read_token), ("write_token", &admin.write_token)];
+    for (name, token) in tokens {
+        token.iter().for_each(|token| list.secret(name, token));
+    }
+}
+
 fn net(net: &Net, list: &mut List) {
     list.plain("reactors", net.reactors);
     list.text("to", &net.to);
@@ -186,14 +217,30 @@ fn net(net: &Net, list: &mut List) {
     list.text("drain_timeout", duration(net.drain_timeout));
 }
 
+fn alerts(alerts: &Alerts, list: &mut List) {
+    if let Some(url) = &alerts.webhook {
+        list.add("webhook", Value::SecretUrl(url.clone()));
+    }
+    if let Some(secret) = &alerts.secret {
+        list.secret("secret", secret);
+    }
+    list.text("interval", duration(alerts.interval));
+    list.text("for", duration(alerts.hold));
+    list.text("clear_after", duration(alerts.clear_after));
+    list.plain("factor", alerts.factor);
+    list.plain("min_rate", alerts.min_rate);
+    list.text("min_latency", duration(alerts.min_latency));
+    list.share("min_errors", alerts.min_errors);
+}
+
 fn stage(stage: &StageSettings, calls: Option<usize>, list: &mut List) {
     list.text("module", &stage.module);
     list.under("to", |list| stage.to.iter().for_each(|(output, target)| list.text(output, target)));
     if let Some(pool) = &stage.pool {
         list.text("pool", pool);
     }
-    list.plain("workers", stage.workers);
-    list.plain("batch", stage.batch);
+    list.amount("workers", stage.workers, stage.auto.workers);
+    list.amount("batch", stage.batch, stage.auto.batch);
     list.plain("bound", stage.bound);
     list.text("policy", stage.policy.to_string());
     list.text("delay_target", duration(stage.delay_target));

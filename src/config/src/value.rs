@@ -12,7 +12,7 @@ use toml::de::DeValue;
 use crate::address::{parse_address, parse_network, parse_origin, parse_url};
 use crate::form::{Form, Wrong};
 use crate::units::{duration, likely_unit, parse_duration, parse_size, size_spelling};
-use crate::words::{choice, name};
+use crate::words::{choice, closest, name};
 
 /// A type that is read from the values of some forms.
 pub(crate) trait FromValue: Sized {
@@ -51,6 +51,36 @@ impl FromValue for usize {
     fn from_value(value: &DeValue<'_>, form: &Form) -> Result<Self, Wrong> {
         let number = u64::from_value(value, form)?;
         usize::try_from(number).map_err(|_| Wrong::because("too large for this machine"))
+    }
+}
+
+/// A count, or that it is to be found while the server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Amount {
+    Fixed(usize),
+    Auto,
+}
+
+impl FromValue for Amount {
+    fn from_value(value: &DeValue<'_>, form: &Form) -> Result<Self, Wrong> {
+        let Form::Amount { least, most } = form else { return Err(misfit(form)) };
+        match value {
+            DeValue::String(text) if text == "auto" => Ok(Amount::Auto),
+            DeValue::String(text) if closest(&text.trim().to_lowercase(), ["auto", "automatic"]).is_some() => {
+                Err(Wrong::because("not a number, and not \"auto\"").write("\"auto\""))
+            }
+            _ => usize::from_value(value, &Form::Count { least: *least, most: *most }).map(Amount::Fixed),
+        }
+    }
+}
+
+impl Amount {
+    /// The number to begin with, and whether another one is to be found.
+    pub(crate) fn or_from(self, first: usize) -> (usize, bool) {
+        match self {
+            Amount::Fixed(number) => (number, false),
+            Amount::Auto => (first, true),
+        }
     }
 }
 
@@ -142,6 +172,16 @@ impl FromValue for String {
         match form {
             Form::Text { least, most } => match text.chars().count() {
                 0 => Err(Wrong::because("empty")),
+                count if count < *least => Err(Wrong::because(format!("only {count} of at least {least} characters"))),
+                count if count > *most => Err(Wrong::because(format!("{count} characters, {most} is the most"))),
+                _ => Ok(text.into()),
+            },
+            Form::Token { least, most } => match text.chars().count() {
+                0 => Err(Wrong::because("empty")),
+                // Which one it is would be a part of the secret.
+                _ if !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                    Err(Wrong::because("a blank, or a character that is not in ASCII, cannot be sent"))
+                }
                 count if count < *least => Err(Wrong::because(format!("only {count} of at least {least} characters"))),
                 count if count > *most => Err(Wrong::because(format!("{count} characters, {most} is the most"))),
                 _ => Ok(text.into()),

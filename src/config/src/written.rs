@@ -8,7 +8,7 @@ use std::fmt::Write;
 use crate::config::Config;
 use crate::settings::{self, Setting};
 
-/// What a written configuration does with keys and secrets of apps.
+/// What a written configuration does with keys, secrets and tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Secrets {
     /// Then the text loads as the same configuration.
@@ -38,8 +38,10 @@ pub fn write(config: &Config, secrets: Secrets) -> String {
         let count = if inline { rest.iter().take_while(|next| next.path.starts_with(shared)).count() } else { 1 };
         let spell = |setting: &Setting| match secrets {
             Secrets::Shown => setting.value.toml(),
-            // An app's two keys must differ in a good file.
-            Secrets::Starred if key == "master_key" => setting.value.starred().replacen('*', "**", 1),
+            // An app's two keys must differ in a good file, and so must the admin port's two tokens.
+            Secrets::Starred if key == "master_key" || key == "write_token" => {
+                setting.value.starred().replacen('*', "**", 1)
+            }
             Secrets::Starred => setting.value.starred(),
         };
         if inline {

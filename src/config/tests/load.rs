@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tidegate_config::{
-    Config, DEFAULT, Diagnostic, Severity, Sync, development_keys_exposed, load, new_app, reference, render_all,
+    Admin, Config, DEFAULT, Diagnostic, Severity, Sync, development_keys_exposed, load, new_app, reference, render_all,
 };
 use tidegate_domain::app::{Need, OnFailure};
 use tidegate_domain::hook::HookEvent;
@@ -36,6 +36,7 @@ const STAGES: &str = "[stages.decode]\n[stages.authenticate]\n[stages.route]\n[s
 fn an_empty_file_is_the_built_in_one() {
     let (empty, built_in) = (good(""), good(DEFAULT));
     assert_eq!(empty.listen, built_in.listen);
+    assert_eq!((&empty.admin, &built_in.admin), (&Admin::default(), &Admin::default()));
     assert_eq!(empty.net, built_in.net);
     assert_eq!(empty.store, built_in.store);
     assert_eq!(empty.memory, built_in.memory);
@@ -62,17 +63,35 @@ fn stages_stay_in_the_order_of_the_file() {
 }
 
 #[test]
+fn a_figure_may_be_left_to_the_server() {
+    let config = good(
+        "[stages.decode]\nworkers = \"auto\"\nbatch = 'auto'\nbound = 40\n[stages.authenticate]\nbatch = \"auto\"\n\
+                       [stages.route]\n[stages.read]\n[stages.persist]\n[stages.fan_out]\n[stages.hook]\n[stages.push]\n",
+    );
+    let set = |name: &str| {
+        let stage = stage(&config, name);
+        (stage.workers, stage.batch, stage.auto.workers, stage.auto.batch)
+    };
+    assert_eq!(set("decode"), (1, 40, true, true), "no batch is larger than its bound");
+    assert_eq!((set("authenticate"), set("route")), ((1, 64, false, true), (1, 64, false, false)));
+}
+
+#[test]
 fn every_key_of_the_issue_is_read() {
     let text = format!(
         "[listen]\nhttp = \"0.0.0.0:80\"\ntcp = \"off\"\nadmin = \"[::1]:9\"\ntls = {{ cert = \"c.pem\", key = \"k.pem\" }}\n\
          plain = false\npublic_url = \"https://chat.example.com\"\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n\
+         [admin]\nread_token = \"may-look-and-no-more\"\nwrite_token = \"may-change-everything\"\n\
          [net]\nreactors = 2\nto = \"first\"\nmailbox = 100\noutbox = \"1.5 MiB\"\ncredits = 7\ncredit_bytes = \"1 MiB\"\n\
          max_frame = \"8 KiB\"\nmax_connections = 9\nsessions_per_client = 3\nsessions_per_connection = 5\nhandshake_timeout = \"1s\"\n\
          login_timeout = \"2s\"\nidle_timeout = \"10m\"\ndrain_timeout = \"1500ms\"\n\
          [store]\nsync = \"interval 250ms\"\nretention = \"7d\"\ndedupe_window = \"1h\"\nmax_open_files = 128\n\
          [memory]\nconversations = 1\nnonces = 2\nrevoked_tokens = 3\n\
-         [journeys]\nsample = 1\nkeep = 5\ntrace = 6\n\
+         [journeys]\nsample = 1\nslow = \"250ms\"\nkeep = 5\ntrace = 6\notlp = \"https://collector.example.com/base/\"\n\
+         otlp_headers = {{ Authorization = \"Bearer hush\", x-scope = \"7\" }}\n\
          [hdr]\ninterval = \"1m\"\nkeep = 0\n\
+         [alerts]\nwebhook = \"https://alerts.example.com/x\"\nsecret = \"s3cret-of-alerts\"\ninterval = \"10s\"\nfor = \"30s\"\n\
+         clear_after = \"3m\"\nfactor = 4\nmin_rate = 7\nmin_latency = \"9ms\"\nmin_errors = 0.25\n\
          [stages.first]\nmodule = \"decode\"\npool = \"common\"\nworkers = 3\nbatch = 5\nbound = 600\n\
          policy = \"drop-oldest\"\ndelay_target = \"1ms\"\ndelay_interval = \"10ms\"\nkey_share = 0.5\nwindow = 4\n\
          [stages.authenticate]\n[stages.read]\n[stages.persist]\n[stages.fan_out]\n[stages.hook]\nto = {{ push = \"none\" }}\n\
@@ -92,6 +111,8 @@ fn every_key_of_the_issue_is_read() {
     assert!(!config.listen.plain);
     assert_eq!(config.listen.public_url.as_deref(), Some("https://chat.example.com"));
     assert_eq!(config.listen.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+    assert_eq!(config.admin.read_token.as_deref(), Some("may-look-and-no-more"));
+    assert_eq!(config.admin.write_token.as_deref(), Some("may-change-everything"));
     let net = &config.net;
     assert_eq!((net.reactors, net.to.as_str(), net.mailbox), (2, "first", 100));
     assert_eq!((net.outbox, net.credits, net.credit_bytes, net.max_frame), (3 << 19, 7, 1 << 20, 8 << 10));
@@ -103,7 +124,19 @@ fn every_key_of_the_issue_is_read() {
     assert_eq!((config.store.dedupe_window.as_secs(), config.store.max_open_files), (3600, 128));
     assert_eq!((config.memory.conversations, config.memory.nonces, config.memory.revoked_tokens), (1, 2, 3));
     assert_eq!((config.hdr.interval, config.hdr.keep), (Duration::from_secs(60), 0));
+    let alerts = &config.alerts;
+    assert_eq!(alerts.webhook.as_deref(), Some("https://alerts.example.com/x"));
+    assert_eq!(alerts.secret.as_deref(), Some("s3cret-of-alerts"));
+    assert!(!format!("{config:?}").contains("s3cret-of-alerts"));
+    let times = [alerts.interval, alerts.hold, alerts.clear_after, alerts.min_latency];
+    assert_eq!(times.map(|time| time.as_millis()), [10_000, 30_000, 180_000, 9]);
+    assert_eq!((alerts.factor, alerts.min_rate, alerts.min_errors), (4, 7, 0.25));
     assert_eq!((config.journeys.sample, config.journeys.keep, config.journeys.trace), (1.0, 5, 6));
+    assert_eq!(config.journeys.slow, Some(Duration::from_millis(250)));
+    let otlp = config.journeys.otlp.as_ref().expect("it is there");
+    let headers = [("Authorization", "Bearer hush"), ("x-scope", "7")].map(|(name, value)| (name.into(), value.into()));
+    assert_eq!((otlp.url.as_str(), &otlp.headers.0[..]), ("https://collector.example.com/base/", &headers[..]));
+    assert!(!format!("{config:?}").contains("hush"), "what is secret is not shown");
     let first = stage(&config, "first");
     assert_eq!((first.module.as_str(), first.pool.as_deref()), ("decode", Some("common")));
     assert_eq!((first.workers, first.batch, first.bound, first.window), (3, 5, 600, 4));
@@ -149,9 +182,15 @@ fn apps_are_numbered_in_the_order_of_the_file() {
 
 #[test]
 fn nothing_that_is_printed_holds_a_secret() {
-    let text = format!("{APP}[[app.webhook]]\nurl = \"https://a.example\"\nsecret = \"s3cret-of-a-hook\"\n");
-    let printed = format!("{:?}", good(&text));
-    for secret in ["s3cret-of-a-hook", "client-key-0001", "master-key-0001-0001"] {
+    let text = format!(
+        "{APP}[[app.webhook]]\nurl = \"https://a.example\"\nsecret = \"s3cret-of-a-hook\"\n[listen]\nadmin = \"0.0.0.0:7702\"\n\
+         [admin]\nread_token = \"may-look-and-no-more\"\nwrite_token = \"may-change-everything\"\n"
+    );
+    let config = good(&text);
+    let printed = format!("{config:?}\n{}", render_all(&config.warnings, false));
+    for secret in
+        ["s3cret-of-a-hook", "client-key-0001", "master-key-0001-0001", "may-look-and-no-more", "may-change-everything"]
+    {
         assert!(!printed.contains(secret), "{secret} in {printed}");
     }
 }
@@ -181,6 +220,22 @@ fn an_open_address_without_a_certificate_is_said() {
     assert_eq!(warned(""), 1);
     assert_eq!(warned("tls = { cert = \"c\", key = \"k\" }\n"), 0);
     assert_eq!(warned("public_url = \"https://chat.example.com\"\n"), 0);
+}
+
+#[test]
+fn the_admin_port_is_open_to_others_with_a_token_and_then_it_is_said() {
+    let with =
+        |address: &str, tokens: &str| good(&format!("[listen]\nadmin = \"{address}\"\n[admin]\n{tokens}")).warnings;
+    let (read, write) = ("read_token = \"may-look-and-no-more\"\n", "write_token = \"may-change-everything\"\n");
+    for tokens in [read, write, &format!("{read}{write}")] {
+        for open in ["0.0.0.0:7702", "[::]:7702", "10.1.2.3:7702"] {
+            let warnings = with(open, tokens);
+            assert_eq!(warnings.len(), 1, "{open} {tokens}");
+            assert!(warnings[0].title().contains("can be read on their way"), "{}", warnings[0]);
+        }
+        assert!(with("127.0.0.1:7702", tokens).is_empty() && with("[::1]:7702", tokens).is_empty());
+    }
+    assert_eq!(refused("[listen]\nadmin = \"10.1.2.3:7702\"\n[admin]\n").len(), 1);
 }
 
 #[test]

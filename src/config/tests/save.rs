@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tidegate_config::{Config, DEFAULT, Secrets, Unsaved, differences, load, reference, render_all, rewrite, write};
-use tidegate_engine::{Policy, PoolSettings};
+use tidegate_engine::{Auto, Policy, PoolSettings};
 
 fn good(text: &str) -> Config {
     match load(text, "pipeline.toml", &common::catalogue()) {
@@ -47,6 +47,8 @@ const LOOKS: &[(&str, &str)] = &[
     ),
     ("Chinese comments", "# 服务器 🚀\n[stages.route] # 路由\nworkers = ‹1→4› # 线程数，原来是 1\n# 再见\n@others"),
     ("underscores", "[stages.route]\nbound = ‹8_192→4096›\nbatch = 6_4\nwindow = ‹1_6→32›\n@others"),
+    ("auto", "[stages.route]\nworkers = ‹1→\"auto\"› # it finds out\nbatch   = ‹\"auto\"→16›\n@others"),
+    ("single quotes auto", "[stages.route]\nworkers = 'auto'\nbound = ‹8192→4096›\n@others"),
     ("bases", "[stages.route]\nbound = 0x2000\nbatch = 0b100_0000\nwindow = 0o20\nworkers = ‹0x1→4›\n@others"),
     ("signs", "[stages.route]\nworkers = ‹+1→4›\nbatch = +64\nkey_share = +0.5\n@others"),
     ("floats", "[stages.route]\nkey_share = 1e-1\nworkers = ‹1→4›\n[journeys]\nsample = 1_0.0e-1\n@others"),
@@ -320,8 +322,13 @@ fn what_is_not_changed_live_is_refused_in_words() {
 
 #[test]
 fn no_secret_is_in_an_error() {
-    let text = "[[app]]\nid = \"company-chat\"\nkey = \"client-key-0001\"\nmaster_key = \"master-key-0001-0001\"\n";
+    let text = "[admin]\nwrite_token = \"old-token-of-admin\"\n[[app]]\nid = \"company-chat\"\nkey = \"client-key-0001\"\nmaster_key = \"master-key-0001-0001\"\n";
     let mut running = good(text);
+    running.admin.write_token = Some("new-token-of-admin".into());
+    let error = rewrite(text, "pipeline.toml", &common::catalogue(), &running).unwrap_err();
+    let said = format!("{error}\n{error:?}\n{:?}", differences(&good(text), &running));
+    assert!(said.contains("`admin.write_token` cannot be written") && !said.contains("token-of-admin"), "{said}");
+    running.admin = good(text).admin;
     running.apps[0].master_key = "another-master-key".into();
     let error = rewrite(text, "pipeline.toml", &common::catalogue(), &running).unwrap_err();
     let said = format!("{error}\n{error:?}\n{:?}", differences(&good(text), &running));
@@ -333,7 +340,8 @@ fn what_is_running_reads_back() {
     let odd = both(LOOKS.iter().find(|(name, _)| *name == "apps around").unwrap().1).0;
     let hooked = "[[app]]\nid = \"company-chat\"\nkey = \"client\\\"key\\\\0001\"\nmaster_key = \"主-master-key-0001\\u0007\"\n\
                   origins = [\"https://a.example\"]\nsignature = { login = \"required\" }\npush_webhook = \"https://p.example/\"\n\
-                  [listen]\ntls = { cert = \"c.pem\", key = \"k.pem\" }\npublic_url = \"https://a.example\"\ntcp = \"off\"\n";
+                  [listen]\ntls = { cert = \"c.pem\", key = \"k.pem\" }\npublic_url = \"https://a.example\"\ntcp = \"off\"\n\
+                  [admin]\nwrite_token = \"may-change-\\\"everything\\\"\"\nread_token = \"may-look-and-no-more\"\n";
     for text in [DEFAULT, "", "app = []", &odd, hooked] {
         let config = good(text);
         let written = write(&config, Secrets::Shown);
@@ -344,6 +352,8 @@ fn what_is_running_reads_back() {
         assert_eq!(write(&again, Secrets::Shown), written);
         let starred = write(&config, Secrets::Starred);
         good(&starred);
+        assert_eq!(again.admin, config.admin);
+        assert!(!starred.contains("may-look") && !starred.contains("may-change"), "{starred}");
         for app in &config.apps {
             assert!(!starred.contains(&*app.key) && !starred.contains(&*app.master_key), "{starred}");
         }
@@ -357,9 +367,12 @@ fn what_is_running_reads_back() {
 #[test]
 fn every_key_of_the_reference_page_is_written() {
     let text = "[listen]\ntls = { cert = \"c.pem\", key = \"k.pem\" }\npublic_url = \"https://a.example\"\n\
+                [admin]\nread_token = \"may-look-and-no-more\"\nwrite_token = \"may-change-everything\"\n\
+                [journeys]\nslow = \"1s\"\notlp = \"https://o.example\"\notlp_headers = { Authorization = \"hush\", x-scope = \"7\" }\n\
                 [pools.p]\n[stages.route]\npool = \"p\"\n[[app]]\nid = \"company-chat\"\nkey = \"client-key-0001\"\n\
                 master_key = \"master-key-0001-0001\"\npush_webhook = \"https://p.example/\"\n[[app.webhook]]\n\
-                url = \"https://h.example\"\nsecret = \"s3cret-of-a-hook\"\n";
+                url = \"https://h.example\"\nsecret = \"s3cret-of-a-hook\"\n\
+                [alerts]\nwebhook = \"https://alerts.example\"\nsecret = \"s3cret-of-alerts\"\n";
     let written = write(&good(&format!("{text}{OTHERS}")), Secrets::Shown);
     let page = reference(&common::catalogue());
     let keys = page.lines().filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 3);
@@ -370,6 +383,21 @@ fn every_key_of_the_reference_page_is_written() {
     for name in names.iter().filter(|name| !modules.contains(name)) {
         let forms = [format!("\n{name} = "), format!(" {name} = "), format!("[[app.{name}]]")];
         assert!(forms.iter().any(|form| written.contains(form)), "{name} is not in\n{written}");
+    }
+}
+
+#[test]
+fn an_address_that_lets_in_whoever_knows_it_is_shown_as_far_as_its_host() {
+    for (url, shown) in [
+        ("https://hooks.example.com/services/T0/B0/xyz", "https://hooks.example.com/****************"),
+        ("https://hooks.example.com", "https://hooks.example.com"),
+        ("http://10.0.0.1:99/", "http://10.0.0.1:99/"),
+    ] {
+        let config = good(&format!("[alerts]\nwebhook = \"{url}\"\n"));
+        let starred = write(&config, Secrets::Starred);
+        assert!(starred.contains(&format!("webhook = \"{shown}\"\n")), "{starred}");
+        assert!(good(&starred).alerts.webhook.is_some());
+        assert!(write(&config, Secrets::Shown).contains(url));
     }
 }
 
@@ -424,6 +452,7 @@ fn tables_that_were_moved_about_are_no_difference() {
 enum Change {
     Workers(usize, usize),
     Batch(usize, usize),
+    Auto(usize, bool, bool),
     Bound(usize, usize),
     Policy(usize, bool),
     Target(usize, u64),
@@ -443,6 +472,7 @@ fn a_change() -> impl Strategy<Value = Change> {
     prop_oneof![
         (0usize..9, 1usize..1024).prop_map(|(at, n)| Workers(at, n)),
         (0usize..9, 1usize..200).prop_map(|(at, n)| Batch(at, n)),
+        (0usize..9, any::<bool>(), any::<bool>()).prop_map(|(at, workers, batch)| Auto(at, workers, batch)),
         (0usize..9, 1000usize..100_000).prop_map(|(at, n)| Bound(at, n)),
         (0usize..9, any::<bool>()).prop_map(|(at, drop)| Policy(at, drop)),
         (0usize..9, 200_000u64..1_000_000_000).prop_map(|(at, ns)| Target(at, ns)),
@@ -464,8 +494,21 @@ fn apply(change: &Change, config: &mut Config) {
     let count = stages.len();
     let (pools, ns) = (&mut config.topology.pools, Duration::from_nanos);
     match *change {
-        Change::Workers(at, n) => stages[at % count].workers = n,
-        Change::Batch(at, n) => stages[at % count].batch = n,
+        Change::Workers(at, n) => {
+            let stage = &mut stages[at % count];
+            (stage.workers, stage.auto.workers) = (n, false);
+        }
+        Change::Batch(at, n) => {
+            let stage = &mut stages[at % count];
+            (stage.batch, stage.auto.batch) = (n, false);
+        }
+        Change::Auto(at, workers, batch) => {
+            let stage = &mut stages[at % count];
+            stage.auto = Auto { workers, batch };
+            // What a start begins with: that, and not what was found by now, is what a file says.
+            stage.workers = if workers { 1 } else { stage.workers };
+            stage.batch = if batch { 64 } else { stage.batch };
+        }
         Change::Bound(at, n) => stages[at % count].bound = n,
         Change::Policy(at, drop) => stages[at % count].policy = if drop { Policy::DropOldest } else { Policy::Block },
         Change::Target(at, n) => stages[at % count].delay_target = ns(n),

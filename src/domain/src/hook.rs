@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::command::Body;
 use crate::error::Failure;
-use crate::ids::{AppId, ClientId, ConvId, MessageId, Millis};
+use crate::ids::{AppId, ClientId, ConvId, JourneyId, MessageId, Millis};
 
 /// `messageReceived`: before persistence.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,8 @@ pub struct MessageReceived {
     pub receipt: bool,
     pub at: Millis,
     pub ip: Option<Box<str>>,
+    /// Of a message that is sampled.
+    pub journey: Option<JourneyId>,
 }
 
 /// What `messageReceived` decided.
@@ -50,6 +52,7 @@ pub struct MessageSent {
     pub receipt: bool,
     pub at: Millis,
     pub ip: Option<Box<str>>,
+    pub journey: Option<JourneyId>,
 }
 
 /// `receiversOffline`: before the push.
@@ -68,6 +71,7 @@ pub struct ReceiversOffline {
     pub mentioned_offline: Vec<ClientId>,
     /// The message's own `pushData`.
     pub push_data: Option<Box<str>>,
+    pub journey: Option<JourneyId>,
 }
 
 /// What became of `receiversOffline`.
@@ -89,6 +93,7 @@ pub struct Notification {
     pub at: Millis,
     pub to: Vec<ClientId>,
     pub data: Value,
+    pub journey: Option<JourneyId>,
 }
 
 /// The app's own server, asked over the network. Every call is answered exactly once, by the call-back, from any

@@ -72,6 +72,16 @@ impl fmt::Display for ConnId {
     }
 }
 
+/// The number of a sampled message's way through the stages, and of its trace: 16 bytes, never all zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct JourneyId(pub u128);
+
+impl fmt::Display for JourneyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 /// A conversation's id: 24 hex digits, or `_tmp:` and 32 hex digits for a temporary one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub enum ConvId {

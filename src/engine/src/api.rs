@@ -35,6 +35,17 @@ pub trait Module<E: Event>: Send + Sync + 'static {
     fn blocks(&self) -> bool {
         false
     }
+    /// Whether threads that are in it at the same time wait for one thing, which serves one after the other and, when it
+    /// begins anew, all who wait by then: as commits do that share a sync of the disk's. Nothing is done about it; it is
+    /// for whoever simulates the stage ([`Outside::wait_together`](crate::Outside::wait_together)).
+    fn waits_together(&self) -> bool {
+        false
+    }
+    /// Whether a question that was asked of it while an event was held is answered when its batch is over. Otherwise
+    /// whoever it calls answers, later. Also only for the simulation.
+    fn answers(&self) -> bool {
+        false
+    }
     /// Whether what waits before it may be refused to its sender. `false` behind a commit: refusing would lose what was
     /// promised.
     fn sheddable(&self) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::core::{Core, StageCore, Target};
 use crate::deadlines::Place;
-use crate::lane::{Admission, Emission, Entry, Taken, Work};
+use crate::lane::{Admission, Emission, Entry, Held, Taken, Work};
 use crate::sync::lock;
 use crate::tape::Notes;
 use crate::{Event, Item, Journey, Ticket};
@@ -88,7 +88,8 @@ struct Current {
     /// It is in the front slot: nothing is before it, so what it emits need not be kept.
     front: bool,
     held: bool,
-    resumed: bool,
+    /// 0 when it is new, one more each time that it was held.
+    turn: u8,
 }
 
 impl<E: Event> Task<E> {
@@ -193,8 +194,11 @@ impl<E: Event> Batch<'_, E> {
         let task = &mut *self.task;
         let entry = work.entry();
         task.stubs.push(entry.event.stub());
-        let resumed = matches!(work, Work::Resumed { .. });
-        task.current = Some(Current { lane, key: entry.key, at: entry.at, slot, front, held: false, resumed });
+        let turn = match &work {
+            Work::New(_) => 0,
+            Work::Resumed { held, .. } => held.turn.saturating_add(1),
+        };
+        task.current = Some(Current { lane, key: entry.key, at: entry.at, slot, front, held: false, turn });
         task.emitted_on.clear();
         #[cfg(debug_assertions)]
         {
@@ -214,8 +218,10 @@ impl<E: Event> Batch<'_, E> {
                 task.notes.key(entry.key);
                 Item::New(entry.event)
             }
-            Work::Resumed { entry, answer, held_at, .. } => {
-                task.held_for.push(task.now.saturating_sub(held_at));
+            Work::Resumed { entry, answer, held, .. } => {
+                let held_for = task.now.saturating_sub(held.at);
+                task.held_for.push(held_for);
+                task.notes.resume(held.turn, held_for);
                 Item::Resumed(entry.event, answer)
             }
         }
@@ -298,11 +304,12 @@ impl<E: Event> Batch<'_, E> {
         };
         current.held = true;
         task.held += 1;
-        task.notes.hold(current.resumed, exclusive);
+        task.notes.hold(current.turn, exclusive);
         let owned = &mut task.lanes[current.lane as usize];
         owned.has_keys = true;
         let entry = Entry { event, key: current.key, at: current.at };
-        let slot = lock(self.stage.queue.lane(owned.lane)).hold(entry, current.slot, task.now, exclusive);
+        let held = Held { at: task.now, turn: current.turn };
+        let slot = lock(self.stage.queue.lane(owned.lane)).hold(entry, current.slot, held, exclusive);
         if current.slot.is_none() {
             task.slots.push((current.lane, current.key, slot));
         }
@@ -318,6 +325,11 @@ impl<E: Event> Batch<'_, E> {
     pub(crate) fn finish_item(&mut self) {
         let task = &mut *self.task;
         let Some(current) = task.current.take() else { return };
+        if task.notes.on {
+            let at_once = task.emitted_on.iter().map(|output| usize::from(*output));
+            let later = task.kept.iter().map(|emission| emission.output);
+            task.notes.turn(current.turn, current.held, at_once.chain(later));
+        }
         if current.held {
             // A question leaves at once.
             for emission in task.kept.drain(..) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::processor::ThreadTimes;
+use crate::processor::{ThreadTimes, of_process};
 
 /// Where a pipeline takes its time from.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub(crate) struct Virtual {
     pub worked: Arc<AtomicU64>,
     /// The part of the batch for which it needs no processor; only a machine tells it from the rest.
     pub waited: Arc<AtomicU64>,
+    /// Whose wait that is, where those of several batches are one; 0: its own.
+    pub together: Arc<AtomicU64>,
     /// A batch is over when the machine says so, not when it says itself.
     pub is_machine: bool,
 }
@@ -80,6 +82,14 @@ impl Env {
         match &self.clock {
             Clock::Real(_) => ThreadTimes::end(),
             Clock::Virtual(_) => ThreadTimes::default(),
+        }
+    }
+
+    /// What all threads of the process have had of processors so far. Nothing where threads are not real.
+    pub(crate) fn process_cpu(&self) -> u64 {
+        match &self.clock {
+            Clock::Real(_) => of_process(),
+            Clock::Virtual(_) => 0,
         }
     }
 

@@ -25,7 +25,14 @@ pub(crate) struct Entry<E> {
 /// An event given to a batch.
 pub(crate) enum Work<E: Event> {
     New(Entry<E>),
-    Resumed { entry: Entry<E>, answer: Result<E::Answer, Late>, slot: u64, held_at: u64 },
+    Resumed { entry: Entry<E>, answer: Result<E::Answer, Late>, slot: u64, held: Held },
+}
+
+/// When an event was held, and in which of its turns: 0 is the one in which it was new.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Held {
+    pub at: u64,
+    pub turn: u8,
 }
 
 impl<E: Event> Work<E> {
@@ -76,8 +83,8 @@ struct Slot<E: Event> {
 
 enum State<E: Event> {
     Running,
-    Pending { entry: Entry<E>, held_at: u64, exclusive: bool },
-    Answered { entry: Entry<E>, answer: Result<E::Answer, Late>, held_at: u64, exclusive: bool },
+    Pending { entry: Entry<E>, held: Held, exclusive: bool },
+    Answered { entry: Entry<E>, answer: Result<E::Answer, Late>, held: Held, exclusive: bool },
     Done(Vec<Emission<E>>),
 }
 
@@ -236,10 +243,10 @@ impl<E: Event> Lane<E> {
     }
 
     /// Holds an event until its slot is answered; `slot` is the one that it runs in, if it has one.
-    pub fn hold(&mut self, entry: Entry<E>, slot: Option<u64>, held_at: u64, exclusive: bool) -> u64 {
+    pub fn hold(&mut self, entry: Entry<E>, slot: Option<u64>, held: Held, exclusive: bool) -> u64 {
         let key = self.keys.entry(entry.key).or_insert_with(Key::new);
         key.holds += exclusive as usize;
-        let state = State::Pending { entry, held_at, exclusive };
+        let state = State::Pending { entry, held, exclusive };
         match slot.and_then(|id| key.slots.iter_mut().find(|s| s.id == id)) {
             Some(slot) => {
                 slot.state = state;
@@ -267,8 +274,8 @@ impl<E: Event> Lane<E> {
         let Some(at) = key.slots.iter().position(|s| s.id == slot) else { return Err(answer) };
         let found = &mut key.slots[at];
         match std::mem::replace(&mut found.state, State::Running) {
-            State::Pending { entry, held_at, exclusive } => {
-                found.state = State::Answered { entry, answer, held_at, exclusive };
+            State::Pending { entry, held, exclusive } => {
+                found.state = State::Answered { entry, answer, held, exclusive };
             }
             other => {
                 found.state = other;
@@ -318,12 +325,12 @@ impl<E: Event> Lane<E> {
                 }
                 0
             }
-            Work::Resumed { entry, answer, slot, held_at } => {
+            Work::Resumed { entry, answer, slot, held } => {
                 let key = self.keys.get_mut(&entry.key);
                 let found = key.and_then(|k| k.slots.iter_mut().find(|s| s.id == slot));
                 let Some(found) = found else { return 0 };
                 // Its key is not held by it any more: followers may have started.
-                found.state = State::Answered { entry, answer, held_at, exclusive: false };
+                found.state = State::Answered { entry, answer, held, exclusive: false };
                 1
             }
         }
@@ -397,10 +404,10 @@ impl<E: Event> Key<E> {
                 }
                 Some(slot @ Slot { state: State::Answered { .. }, .. }) => {
                     let state = std::mem::replace(&mut slot.state, State::Running);
-                    if let State::Answered { entry, answer, held_at, exclusive } = state {
+                    if let State::Answered { entry, answer, held, exclusive } = state {
                         self.holds -= exclusive as usize;
                         taken.unheld += 1;
-                        taken.work.push_back((lane, Work::Resumed { entry, answer, slot: slot.id, held_at }));
+                        taken.work.push_back((lane, Work::Resumed { entry, answer, slot: slot.id, held }));
                         left -= 1;
                     }
                     break; // the slots behind it wait for what becomes of it

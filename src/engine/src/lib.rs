@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod adaptive;
 mod admission;
 mod api;
 mod batch;
@@ -46,13 +47,14 @@ mod topology;
 mod tuning;
 mod worker;
 
+pub use adaptive::{Act, Adaptive, Look, MOST_A_CORE, MOST_BATCH, MOST_WAITING, Setting, Step};
 pub use api::{Event, Item, Late, Module, Modules, Output, OutputKind, Refusal, Sink, Sinks, Stage, Supervisor};
 pub use batch::Batch;
 pub use check::{DELAY_INTERVAL, DELAY_TARGET};
 pub use door::Door;
 pub use env::Env;
 pub use helper::Helper;
-pub use journey::{Journey, Mark};
+pub use journey::{Ended, Journey, Mark, Way};
 pub use law::Law;
 pub use machine::Machine;
 pub use pipeline::Pipeline;
@@ -61,7 +63,7 @@ pub use report::{
 };
 
 pub use sim::{Outside, Sim};
-pub use tape::{ARRIVAL_SLOT_NS, Tape, TapedBatches, TapedStage};
+pub use tape::{ARRIVAL_SLOT_NS, MOST_TURNS, Tape, TapedBatches, TapedStage, TapedTurn};
 pub use ticket::Ticket;
-pub use topology::{Place, Policy, PoolSettings, Problem, StageSettings, Topology};
+pub use topology::{Auto, Place, Policy, PoolSettings, Problem, StageSettings, Topology};
 pub use tuning::{PoolPatch, StagePatch};

@@ -11,7 +11,7 @@
 //! to be left out of `cores`.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::atomic::Ordering::SeqCst;
 
 use crate::env::Virtual;
@@ -31,10 +31,11 @@ pub struct Machine<E: Event> {
     due: BinaryHeap<Reverse<(u64, u64, usize)>>,
     asked: u64,
     spinning: Vec<usize>,
+    /// By number: who waits together.
+    together: BTreeMap<u64, Together>,
     wake_ns: Box<dyn FnMut() -> u64>,
     next_tick: u64,
     next_second: u64,
-    started: bool,
 }
 
 /// A worker, and what it is at.
@@ -43,8 +44,21 @@ struct Hand<E: Event> {
     state: State,
     /// What of its batch is left to wait for when the work is done.
     wait: u64,
+    /// With whom, see [`Outside::wait_together`]; 0: alone.
+    together: u64,
     /// Of its present state: what was due for an earlier one is not meant.
     turn: u64,
+}
+
+/// One thing that several wait for.
+#[derive(Default)]
+struct Together {
+    /// How many it serves now.
+    served: usize,
+    /// Who has come meanwhile.
+    next: Vec<usize>,
+    /// The longest wait of these.
+    wait: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,10 +96,10 @@ impl<E: Event> Machine<E> {
             due: BinaryHeap::new(),
             asked: 0,
             spinning: Vec::new(),
+            together: BTreeMap::new(),
             wake_ns: Box::new(wake_ns),
             next_tick: TICK,
             next_second: SECOND,
-            started: false,
         }
     }
 
@@ -107,9 +121,8 @@ impl<E: Event> Machine<E> {
     /// Runs until the clock is at `until`, in nanoseconds. `feed` is called first at once and then whenever it wishes: it
     /// hands in what is to come in by now, and says when it wants to be called next; `None`: never.
     pub fn run(&mut self, pipeline: &Pipeline<E>, until: u64, mut feed: impl FnMut(u64) -> Option<u64>) {
-        if !std::mem::replace(&mut self.started, true) {
-            self.hire(pipeline);
-        }
+        // Pools may have grown since the last time.
+        self.hire(pipeline);
         let mut next_feed = Some(self.now());
         loop {
             self.settle(pipeline);
@@ -153,7 +166,7 @@ impl<E: Event> Machine<E> {
             for number in pool.hire() {
                 let worker = Worker::new(pipeline.core.clone(), i, number, Sleeper::new(None));
                 self.ready.push_back(self.hands.len());
-                self.hands.push(Hand { worker, state: State::Ready, wait: 0, turn: 0 });
+                self.hands.push(Hand { worker, state: State::Ready, wait: 0, together: 0, turn: 0 });
             }
         }
     }
@@ -187,6 +200,7 @@ impl<E: Event> Machine<E> {
                 Step::Again if hand.worker.busy_until().is_some() => {
                     let work = self.clock.worked.swap(0, SeqCst);
                     hand.wait = self.clock.waited.swap(0, SeqCst);
+                    hand.together = self.clock.together.swap(0, SeqCst);
                     hand.state = State::Works;
                     self.processors.start(i, work);
                     return;
@@ -232,8 +246,37 @@ impl<E: Event> Machine<E> {
             }
             wait => {
                 hand.state = State::Waits;
-                self.call(i, now + wait);
+                match hand.together {
+                    0 => self.call(i, now + wait),
+                    number => self.wait_together(i, number, wait, now),
+                }
             }
+        }
+    }
+
+    fn wait_together(&mut self, i: usize, number: u64, wait: u64, now: u64) {
+        let together = self.together.entry(number).or_default();
+        together.next.push(i);
+        together.wait = together.wait.max(wait);
+        if together.served == 0 {
+            self.serve(number, now);
+        }
+    }
+
+    /// What these wait for begins anew, for all who have come.
+    fn serve(&mut self, number: u64, now: u64) {
+        let Some(together) = self.together.get_mut(&number) else { return };
+        let (all, wait) = (std::mem::take(&mut together.next), std::mem::take(&mut together.wait));
+        together.served = all.len();
+        all.into_iter().for_each(|i| self.call(i, now + wait));
+    }
+
+    /// One of those who wait together has been served.
+    fn served(&mut self, number: u64, now: u64) {
+        let Some(together) = self.together.get_mut(&number) else { return };
+        together.served = together.served.saturating_sub(1);
+        if together.served == 0 {
+            self.serve(number, now);
         }
     }
 
@@ -245,9 +288,10 @@ impl<E: Event> Machine<E> {
             if hand.turn != turn {
                 continue;
             }
+            let mut served = 0;
             match hand.state {
                 State::Rises => hand.worker.get_up(),
-                State::Waits => {}
+                State::Waits => served = std::mem::take(&mut hand.together),
                 State::Spins => {
                     self.spinning.retain(|other| *other != i);
                     if hand.worker.lie_down() {
@@ -259,6 +303,7 @@ impl<E: Event> Machine<E> {
             }
             hand.state = State::Ready;
             self.ready.push_back(i);
+            self.served(served, now);
         }
     }
 

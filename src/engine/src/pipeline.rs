@@ -97,6 +97,7 @@ impl<E: Event> Pipeline<E> {
             delay_interval: settings.delay_interval,
             key_share: settings.key_share,
             window: settings.window,
+            auto: settings.auto,
             depth: stage.queue.room.used(),
             held: stage.held.load(SeqCst),
             utilisation: share(recent.busy, settings.workers),

@@ -22,6 +22,11 @@ thread_local! {
     static SCHEDSTAT: RefCell<Option<File>> = RefCell::new(File::open("/proc/thread-self/schedstat").ok());
 }
 
+/// How long all threads of the process together have been on a processor, in nanoseconds.
+pub(crate) fn of_process() -> u64 {
+    nanoseconds(ClockId::ProcessCPUTime)
+}
+
 impl ThreadTimes {
     /// At the beginning of something: the processor's time is read last, so that little of the reading is in it.
     pub fn begin() -> ThreadTimes {
@@ -37,7 +42,11 @@ impl ThreadTimes {
 }
 
 fn cpu() -> u64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    nanoseconds(ClockId::ThreadCPUTime)
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 

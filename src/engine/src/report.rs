@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::{Law, Policy};
+use crate::{Auto, Law, Policy};
 
 /// Upper bounds, in nanoseconds, of the buckets of times since the start ([`Totals`] has one more of each).
 pub const TIME_BUCKETS_NS: [u64; 14] = [
@@ -106,6 +106,8 @@ pub struct StageReport {
     pub key_share: f64,
     /// How many events of one key may be under way at once when they overlap.
     pub window: usize,
+    /// What of this is found while it runs.
+    pub auto: Auto,
     /// Events waiting, worked on and held, and room that is reserved for events on their way.
     pub depth: usize,
     /// Events that wait for an answer.

@@ -72,6 +72,14 @@ impl Outside {
         self.clock.waited.fetch_add(duration.as_nanos() as u64, SeqCst);
     }
 
+    /// The same where all who wait under this number wait for one thing, which serves one after the other: whoever comes
+    /// while it is at work waits for its end, and then, with all others that came meanwhile, for the longest of their
+    /// waits. As commits do that share a sync.
+    pub fn wait_together(&self, number: u32, duration: Duration) {
+        self.clock.together.store(u64::from(number) + 1, SeqCst);
+        self.wait(duration);
+    }
+
     /// Calls `then` when `delay` has passed on the virtual clock.
     pub fn after(&self, delay: Duration, then: impl FnOnce() + Send + 'static) {
         let at = self.clock.now.load(SeqCst) + delay.as_nanos() as u64;

@@ -26,6 +26,8 @@ const MOST_SLOTS: usize = 4_000_000;
 pub struct Tape {
     /// How long it ran, in nanoseconds.
     pub ns: u64,
+    /// What the process needed of processors beside the stages: for the threads that hand events in and take them out.
+    pub beside_ns: u64,
     /// The stages, in the topology's order.
     pub stages: Vec<TapedStage>,
 }
@@ -54,14 +56,15 @@ pub struct TapedStage {
     pub keys: Vec<u64>,
     /// Its batches by size, ascending.
     pub batches: Vec<TapedBatches>,
-    /// Events that were held, of the new ones and of those that were resumed.
-    pub held: (u64, u64),
-    /// Of these together, how many kept the others of their key back: [`Batch::hold`](crate::Batch::hold).
-    pub exclusive: u64,
     /// Events that were resumed.
     pub resumed: u64,
-    /// How long they were held.
-    pub held_ns: Histogram<u32>,
+    /// What became of its events in their first turn, when they were new, in their second, after they were held for the
+    /// first time, and so on. The last of [`MOST_TURNS`] stands for all later ones.
+    pub turns: Vec<TapedTurn>,
+    /// As [`Module::waits_together`](crate::Module::waits_together).
+    pub waits_together: bool,
+    /// As [`Module::answers`](crate::Module::answers).
+    pub answers: bool,
     /// How long events waited in the queue.
     pub wait_ns: Histogram<u32>,
     /// How long it took from an event's coming to a worker that had slept to run, without the time for which no
@@ -69,6 +72,32 @@ pub struct TapedStage {
     pub wake_ns: Histogram<u32>,
     /// From the door to the end of this stage, of the events that have a journey.
     pub since_door_ns: Histogram<u32>,
+}
+
+/// Turns of events that are told apart, at most.
+pub const MOST_TURNS: usize = 8;
+
+/// What became of events in one of their turns.
+#[derive(Debug, Clone)]
+pub struct TapedTurn {
+    /// How many events had it.
+    pub items: u64,
+    /// How many of them were held in it.
+    pub held: u64,
+    /// How many of these kept the others of their key back: [`Batch::hold`](crate::Batch::hold).
+    pub exclusive: u64,
+    /// What those that were held emitted, by output: what they wait for, mostly.
+    pub asked: Vec<u64>,
+    /// What the others emitted, by output. What leaves when the batch is over belongs to no turn.
+    pub sent: Vec<u64>,
+    /// How long they were held.
+    pub held_ns: Histogram<u32>,
+}
+
+impl TapedTurn {
+    fn new() -> TapedTurn {
+        TapedTurn { items: 0, held: 0, exclusive: 0, asked: Vec::new(), sent: Vec::new(), held_ns: no_times() }
+    }
 }
 
 /// Batches of about one size.
@@ -102,11 +131,9 @@ struct Noted {
     events: u64,
     busy_ns: u64,
     resumed: u64,
-    held: (u64, u64),
-    exclusive: u64,
+    turns: Vec<TapedTurn>,
     keys: Frequent,
     batches: BTreeMap<usize, TapedBatches>,
-    held_ns: Histogram<u32>,
     wait_ns: Histogram<u32>,
     wake_ns: Histogram<u32>,
     since_door_ns: Histogram<u32>,
@@ -132,10 +159,36 @@ pub(crate) struct Notes {
     held_for: Vec<u64>,
     since_door: Vec<u64>,
     emitted: Vec<u64>,
-    /// Items that were held: new ones, resumed ones, those that keep others back.
-    held: (u64, u64),
-    exclusive: u64,
+    turns: Vec<Turn>,
+    /// In which turn an item was held, and for how long.
+    held: Vec<(u8, u64)>,
     least: Option<u64>,
+}
+
+/// What this batch's items did in one of their turns.
+#[derive(Default)]
+struct Turn {
+    items: u64,
+    held: u64,
+    exclusive: u64,
+    asked: Vec<u64>,
+    sent: Vec<u64>,
+}
+
+/// The place of a turn, made where it is the first.
+fn of_turn<T>(turns: &mut Vec<T>, turn: usize, new: impl FnMut() -> T) -> &mut T {
+    let turn = turn.min(MOST_TURNS - 1);
+    if turns.len() <= turn {
+        turns.resize_with(turn + 1, new);
+    }
+    &mut turns[turn]
+}
+
+fn count(counts: &mut Vec<u64>, place: usize, more: u64) {
+    if counts.len() <= place {
+        counts.resize(place + 1, 0);
+    }
+    counts[place] += more;
 }
 
 impl Notes {
@@ -153,7 +206,8 @@ impl Notes {
             self.keys.clear();
             self.emitted.clear();
             self.since_door.clear();
-            (self.held, self.exclusive) = ((0, 0), 0);
+            self.turns.clear();
+            self.held.clear();
             self.before = env.thread_begin();
         }
     }
@@ -182,11 +236,28 @@ impl Notes {
         }
     }
 
-    /// An item is held.
-    pub fn hold(&mut self, resumed: bool, exclusive: bool) {
-        self.held.0 += !resumed as u64;
-        self.held.1 += resumed as u64;
-        self.exclusive += exclusive as u64;
+    /// An item is held in this turn of its.
+    pub fn hold(&mut self, turn: u8, exclusive: bool) {
+        if self.on {
+            let turn = of_turn(&mut self.turns, turn.into(), Turn::default);
+            turn.held += 1;
+            turn.exclusive += exclusive as u64;
+        }
+    }
+
+    /// One that was held in this turn has come back.
+    pub fn resume(&mut self, turn: u8, held_for: u64) {
+        if self.on {
+            self.held.push((turn, held_for));
+        }
+    }
+
+    /// An item's turn is over; what it emitted in it.
+    pub fn turn(&mut self, turn: u8, held: bool, outputs: impl Iterator<Item = usize>) {
+        let turn = of_turn(&mut self.turns, turn.into(), Turn::default);
+        turn.items += 1;
+        let counts = if held { &mut turn.asked } else { &mut turn.sent };
+        outputs.for_each(|output| count(counts, output, 1));
     }
 
     /// So many events leave over the next output.
@@ -257,10 +328,10 @@ impl Reel {
             busy_ns: noted.busy_ns,
             keys: noted.keys.most_frequent(),
             batches: noted.batches.into_values().collect(),
-            held: noted.held,
-            exclusive: noted.exclusive,
             resumed: noted.resumed,
-            held_ns: noted.held_ns,
+            turns: noted.turns,
+            waits_together: stage.module.waits_together(),
+            answers: stage.module.answers(),
             wait_ns: noted.wait_ns,
             wake_ns: noted.wake_ns,
             since_door_ns: noted.since_door_ns,
@@ -278,14 +349,28 @@ impl Noted {
             events: 0,
             busy_ns: 0,
             resumed: 0,
-            held: (0, 0),
-            exclusive: 0,
+            turns: Vec::new(),
             keys: Frequent::default(),
             batches: BTreeMap::new(),
-            held_ns: no_times(),
             wait_ns: no_times(),
             wake_ns: no_times(),
             since_door_ns: no_times(),
+        }
+    }
+
+    fn add_turns(&mut self, notes: &Notes) {
+        for (i, of) in notes.turns.iter().enumerate() {
+            let turn = of_turn(&mut self.turns, i, TapedTurn::new);
+            turn.items += of.items;
+            turn.held += of.held;
+            turn.exclusive += of.exclusive;
+            for (counts, more) in [(&mut turn.asked, &of.asked), (&mut turn.sent, &of.sent)] {
+                more.iter().enumerate().for_each(|(output, more)| count(counts, output, *more));
+            }
+        }
+        for (turn, ns) in &notes.held {
+            let turn = of_turn(&mut self.turns, usize::from(*turn), TapedTurn::new);
+            turn.held_ns.saturating_record((*ns).min(LONGEST_NS));
         }
     }
 
@@ -295,19 +380,13 @@ impl Noted {
         }
         self.events += notes.waits.len() as u64;
         self.resumed += notes.held_for.len() as u64;
-        self.held.0 += notes.held.0;
-        self.held.1 += notes.held.1;
-        self.exclusive += notes.exclusive;
+        self.add_turns(notes);
         notes.keys.iter().for_each(|key| self.keys.count(*key));
         if self.emitted.len() < notes.emitted.len() {
             self.emitted.resize(notes.emitted.len(), 0);
         }
         self.emitted.iter_mut().zip(&notes.emitted).for_each(|(sum, emitted)| *sum += emitted);
-        for (times, histogram) in [
-            (&notes.waits, &mut self.wait_ns),
-            (&notes.held_for, &mut self.held_ns),
-            (&notes.since_door, &mut self.since_door_ns),
-        ] {
+        for (times, histogram) in [(&notes.waits, &mut self.wait_ns), (&notes.since_door, &mut self.since_door_ns)] {
             times.iter().for_each(|time| histogram.saturating_record((*time).min(LONGEST_NS)));
         }
         let items = (notes.waits.len() + notes.held_for.len()) as u64;
@@ -340,6 +419,11 @@ impl Noted {
     }
 }
 
+/// What the stages have had of processors, the engine's work around their batches included.
+fn worked(stages: &[TapedStage]) -> u64 {
+    stages.iter().flat_map(|stage| &stage.batches).map(|of| of.cpu_ns + of.around_ns).sum()
+}
+
 /// More around one batch is not the engine's work: its thread lost the processor there.
 const AROUND_MOST: u64 = 200_000;
 
@@ -359,6 +443,8 @@ fn size_class(items: u64) -> usize {
 pub(crate) struct Recording {
     pub on: AtomicBool,
     since: AtomicU64,
+    /// What the process had had of processors then.
+    cpu: AtomicU64,
 }
 
 impl<E: Event> Pipeline<E> {
@@ -368,6 +454,7 @@ impl<E: Event> Pipeline<E> {
         core.taping.on.store(false, Relaxed);
         let now = core.env.now();
         core.taping.since.store(now, Relaxed);
+        core.taping.cpu.store(core.env.process_cpu(), Relaxed);
         core.stages.iter().for_each(|stage| stage.reel.begin(now, stage.metrics.refusals()));
         core.taping.on.store(true, Relaxed);
     }
@@ -379,7 +466,9 @@ impl<E: Event> Pipeline<E> {
             return None;
         }
         let ns = core.env.now().saturating_sub(core.taping.since.load(Relaxed));
-        Some(Tape { ns, stages: core.stages.iter().filter_map(|stage| stage.reel.end(stage)).collect() })
+        let cpu = core.env.process_cpu().saturating_sub(core.taping.cpu.load(Relaxed));
+        let stages: Vec<TapedStage> = core.stages.iter().filter_map(|stage| stage.reel.end(stage)).collect();
+        Some(Tape { ns, beside_ns: cpu.saturating_sub(worked(&stages)), stages })
     }
 }
 

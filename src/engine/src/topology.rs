@@ -42,6 +42,24 @@ pub struct StageSettings {
     pub key_share: f64,
     /// How many events of one key may be under way at once when they overlap.
     pub window: usize,
+    /// What of this is found while it runs: `workers` and `batch` are then those of the moment.
+    pub auto: Auto,
+}
+
+/// Which figures of a stage are not fixed, but found by trying (`adaptive.rs`). The pipeline itself goes by the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Auto {
+    /// `workers`.
+    pub workers: bool,
+    /// `batch`.
+    pub batch: bool,
+}
+
+impl Auto {
+    /// Whether anything is to be found.
+    pub fn any(self) -> bool {
+        self.workers || self.batch
+    }
 }
 
 impl StageSettings {
@@ -61,6 +79,7 @@ impl StageSettings {
             delay_interval: Duration::from_millis(50),
             key_share: 1.0,
             window: 64,
+            auto: Auto::default(),
         }
     }
 

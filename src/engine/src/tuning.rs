@@ -27,6 +27,10 @@ pub struct StagePatch {
     pub key_share: Option<f64>,
     /// Overlapping events of one key.
     pub window: Option<usize>,
+    /// Whether the number of workers is found while it runs.
+    pub auto_workers: Option<bool>,
+    /// The same for the batch.
+    pub auto_batch: Option<bool>,
 }
 
 /// A change of a pool.
@@ -48,16 +52,20 @@ fn other<T: PartialEq + Clone>(from: &T, to: &T) -> Option<T> {
 impl StagePatch {
     /// What makes `to` of `from`.
     pub fn between(from: &StageSettings, to: &StageSettings) -> StagePatch {
+        // A number that is found may be another one by the time that the patch is applied.
+        let number = |is_same: bool, from: usize, to: usize| if is_same { other(&from, &to) } else { Some(to) };
         StagePatch {
             pool: other(&from.pool, &to.pool),
-            workers: other(&from.workers, &to.workers),
-            batch: other(&from.batch, &to.batch),
+            workers: number(from.auto.workers == to.auto.workers, from.workers, to.workers),
+            batch: number(from.auto.batch == to.auto.batch, from.batch, to.batch),
             bound: other(&from.bound, &to.bound),
             policy: other(&from.policy, &to.policy),
             delay_target: other(&from.delay_target, &to.delay_target),
             delay_interval: other(&from.delay_interval, &to.delay_interval),
             key_share: other(&from.key_share, &to.key_share),
             window: other(&from.window, &to.window),
+            auto_workers: other(&from.auto.workers, &to.auto.workers),
+            auto_batch: other(&from.auto.batch, &to.auto.batch),
         }
     }
 
@@ -71,6 +79,8 @@ impl StagePatch {
         settings.delay_interval = self.delay_interval.unwrap_or(settings.delay_interval);
         settings.key_share = self.key_share.unwrap_or(settings.key_share);
         settings.window = self.window.unwrap_or(settings.window);
+        settings.auto.workers = self.auto_workers.unwrap_or(settings.auto.workers);
+        settings.auto.batch = self.auto_batch.unwrap_or(settings.auto.batch);
     }
 }
 
@@ -120,7 +130,9 @@ impl Topology {
             let reason = "only a shared pool has this".to_owned();
             return Err(Problem { place, reason, help: "name a pool in the stage".to_owned() });
         }
-        stage.workers = patch.workers.unwrap_or(stage.workers);
+        if let Some(workers) = patch.workers {
+            (stage.workers, stage.auto.workers) = (workers, false);
+        }
         Ok(changed)
     }
 
@@ -200,6 +212,7 @@ mod tests {
     fn a_patch_between_two_makes_one_of_the_other() {
         let (from, mut to) = (StageSettings::new("first"), StageSettings::new("first"));
         (to.policy, to.window, to.key_share) = (Policy::Shed, 3, 0.5);
+        to.auto.batch = true;
         let mut made = from.clone();
         StagePatch::between(&from, &to).apply(&mut made);
         assert_eq!(made, to);

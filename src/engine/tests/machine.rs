@@ -18,6 +18,7 @@ struct Takes {
     each: u64,
     batch: u64,
     wait: u64,
+    together: bool,
 }
 
 fn takes(outputs: &'static [Output], outside: Outside, takes: Takes) -> std::sync::Arc<dyn Module<Ev>> {
@@ -36,7 +37,10 @@ fn takes(outputs: &'static [Output], outside: Outside, takes: Takes) -> std::syn
     impl Stage<Ev> for Kind {
         fn run(&mut self, batch: &mut Batch<'_, Ev>) {
             self.1.work(Duration::from_nanos(self.2.batch));
-            self.1.wait(Duration::from_nanos(self.2.wait));
+            match self.2.together {
+                true => self.1.wait_together(0, Duration::from_nanos(self.2.wait)),
+                false => self.1.wait(Duration::from_nanos(self.2.wait)),
+            }
             while let Some(Item::New(event)) = batch.next() {
                 self.1.work(Duration::from_nanos(self.2.each));
                 batch.emit(0, event);
@@ -58,7 +62,7 @@ fn run(cores: f64, first: (usize, Takes), second: (usize, usize, Takes), gap: u6
     rig.pipeline.begin_tape();
     machine.run(&rig.pipeline, SECOND, |now| {
         n += 1;
-        let _ = door.offer(Ev { journey: Some(Journey::new(n)), ..ev(n, n) });
+        let _ = door.offer(Ev { journey: Some(Journey::new(n.into())), ..ev(n, n) });
         Some(now + gap)
     });
     assert!(machine.worked_ns() as f64 <= cores * SECOND as f64 * 1.001);
@@ -97,6 +101,16 @@ fn those_who_wait_need_no_processor() {
 }
 
 #[test]
+fn of_those_who_wait_together_all_are_served_that_came_while_others_were() {
+    let disk = Takes { wait: 10_000 * US, together: true, ..Takes::default() };
+    // With two, one waits while the other is served; of more, half are.
+    for (workers, at_once) in [(1, 1.0), (2, 1.0), (4, 2.0), (8, 4.0)] {
+        let (done, _) = run(1.0, (1, Takes::default()), (workers, 1, disk), 200 * US);
+        assert!((done as f64 - at_once * 100.0).abs() <= at_once * 8.0, "{workers}: {done}");
+    }
+}
+
+#[test]
 fn a_commit_is_shared_by_those_who_come_meanwhile() {
     let disk = Takes { wait: 5_000 * US, ..Takes::default() };
     let (done, tape) = run(1.0, (1, Takes::default()), (1, 64, disk), 250 * US);
@@ -116,7 +130,7 @@ fn one_that_slept_is_up_a_while_after_it_was_woken() {
 
 #[test]
 fn the_same_comes_of_the_same_and_soon() {
-    let work = Takes { each: 20 * US, batch: 5 * US, wait: 100 * US };
+    let work = Takes { each: 20 * US, batch: 5 * US, wait: 100 * US, together: false };
     let started = Instant::now();
     let [one, other] = [(); 2].map(|()| {
         let (done, tape) = run(1.0, (2, work), (3, 16, work), 100 * US);

@@ -43,7 +43,7 @@ fn a_tape_tells_what_came_what_was_done_and_what_left() {
     until("the one before the tape", || rig.end.len() == 1);
     rig.pipeline.begin_tape();
     for n in 0..300u64 {
-        let journey = Some(Journey::new(n));
+        let journey = Some(Journey::new(n.into()));
         door.offer(Ev { journey, ..ev(if n % 3 == 0 { 7 } else { 100 + n % 20 }, n) }).unwrap();
     }
     until("all", || rig.end.len() == 301 && rig.pipeline.quiet());
@@ -89,8 +89,12 @@ fn what_was_held_is_told_with_how_long_and_how() {
     until("all", || rig.end.len() == 40 && rig.pipeline.quiet());
     let tape = rig.pipeline.end_tape().unwrap();
     let asks = &tape.stages[0];
-    assert_eq!((asks.events, asks.resumed, asks.held, asks.exclusive), (40, 10, (10, 0), 10));
-    assert!(asks.held_ns.len() == 10 && asks.held_ns.min() >= 4_900_000, "{}", asks.held_ns.min());
+    let [first, second] = asks.turns.as_slice() else { panic!("{:?}", asks.turns) };
+    assert_eq!((asks.events, asks.resumed), (40, 10));
+    assert_eq!((first.items, first.held, first.exclusive), (40, 10, 10));
+    assert_eq!((second.items, second.held, second.exclusive), (10, 0, 0));
+    assert_eq!((&first.asked[..], &first.sent[..], &second.sent[..]), (&[][..], &[30][..], &[10][..]));
+    assert!(first.held_ns.len() == 10 && first.held_ns.min() >= 4_900_000, "{}", first.held_ns.min());
     assert_eq!(asks.outputs[0].1, 40);
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -26,8 +26,11 @@ pub(crate) struct Client(hyper_util::client::legacy::Client<HttpsConnector<HttpC
 pub(crate) enum PostError {
     /// Not reached, or the connection broke before an answer.
     Unreachable(String),
-    /// It answered, but not with success.
-    Status(u16),
+    /// It answered, but not with success. `retry_after`: when it wants to be asked again, where it said so in seconds.
+    Status {
+        status: u16,
+        retry_after: Option<Duration>,
+    },
     TooLong,
 }
 
@@ -76,21 +79,25 @@ impl Client {
     pub async fn post(
         &self,
         uri: &Uri,
-        header: Option<(HeaderName, HeaderValue)>,
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
         body: Bytes,
         most: usize,
     ) -> Result<Bytes, PostError> {
         let mut request = Request::post(uri.clone()).header(CONTENT_TYPE, JSON).header(USER_AGENT, AGENT);
-        if let Some((name, value)) = header {
+        for (name, value) in headers {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(body)).map_err(|error| PostError::Unreachable(error.to_string()))?;
         let answer = self.0.request(request).await.map_err(|error| PostError::Unreachable(whole_story(&error)))?;
         let status = answer.status();
+        let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         // Read to its end even when it is a refusal, so that the connection can be kept.
         let body = Limited::new(answer.into_body(), most).collect().await;
         if !status.is_success() {
-            return Err(PostError::Status(status.as_u16()));
+            return Err(PostError::Status {
+                status: status.as_u16(),
+                retry_after: retry_after.map(Duration::from_secs),
+            });
         }
         body.map(|body| body.to_bytes()).map_err(|error| match error.downcast_ref::<LengthLimitError>() {
             Some(_) => PostError::TooLong,

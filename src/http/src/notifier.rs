@@ -21,8 +21,10 @@ use crate::breaker::Breaker;
 use crate::client::{self, Client};
 use crate::hooks::Once;
 use crate::metrics::{Family, registry};
+use crate::otlp::Exporter;
+use crate::slots::Slots;
 use crate::sparing::Sparing;
-use crate::target::{CallError, Calls, Counts, Target};
+use crate::target::{CallError, Calls, Counts, Outgoing, Target};
 use crate::{HttpRuntime, StartError};
 
 /// Bounds of one app's push webhook.
@@ -40,6 +42,8 @@ pub struct NotifierOptions {
     pub pause: Duration,
     pub breaker_after: u32,
     pub breaker_open: Duration,
+    /// Takes a span of each try for a sampled message.
+    pub exporter: Option<Exporter>,
 }
 
 impl Default for NotifierOptions {
@@ -52,6 +56,7 @@ impl Default for NotifierOptions {
             pause: Duration::from_millis(500),
             breaker_after: 10,
             breaker_open: Duration::from_secs(5),
+            exporter: None,
         }
     }
 }
@@ -62,6 +67,7 @@ pub struct WebhookNotifier {
     client: Client,
     tries: u32,
     pause: Duration,
+    exporter: Option<Exporter>,
     apps: HashMap<AppId, Arc<AppPush>>,
 }
 
@@ -101,7 +107,6 @@ impl WebhookNotifier {
         for app in apps {
             let Some(url) = &app.push_webhook else { continue };
             let refused = || StartError::Url { app: app.id.clone(), url: url.clone() };
-            let concurrency = options.concurrency.clamp(1, Semaphore::MAX_PERMITS);
             let target = Target {
                 name: format!("push_webhook of app {}", app.id).into(),
                 uri: client::callable(url).ok_or_else(refused)?,
@@ -109,8 +114,7 @@ impl WebhookNotifier {
                 timeout: options.timeout,
                 most_answer: MOST_ANSWER,
                 breaker: Breaker::new(options.breaker_after, options.breaker_open),
-                slots: Arc::new(Semaphore::new(concurrency)),
-                concurrency,
+                slots: Slots::new(options.concurrency),
                 shared: None,
                 most_pending: options.pending.max(1),
                 pending: AtomicUsize::new(0),
@@ -127,6 +131,7 @@ impl WebhookNotifier {
             client,
             tries: options.tries.max(1),
             pause: options.pause,
+            exporter: options.exporter,
             apps: by_app,
         })
     }
@@ -160,16 +165,16 @@ impl Notifier for WebhookNotifier {
             return;
         };
         let Ok(place) = app.waiting.clone().try_acquire_owned() else {
-            app.target.warn("a notification", &CallError::Crowded, "it is given up");
+            app.target.warn("a notification", notification.journey, &CallError::Crowded, "it is given up");
             self.handle.spawn(async move { done.tell(Err("too many notifications are waiting".to_owned())) });
             return;
         };
-        let (client, tries, pause) = (self.client.clone(), self.tries, self.pause);
+        let (client, exporter, tries) = (self.client.clone(), self.exporter.clone(), (self.tries, self.pause));
         self.handle.spawn(async move {
-            let told = deliver(&app, &client, &notification, tries, pause).await;
+            let told = deliver(&app, &client, &notification, exporter.as_ref(), tries).await;
             drop(place);
             if let Err(error) = &told {
-                app.target.warn("a notification", error, "it is given up");
+                app.target.warn("a notification", notification.journey, error, "it is given up");
             }
             done.tell(told.map_err(|error| error.to_string()));
         });
@@ -180,32 +185,21 @@ async fn deliver(
     app: &AppPush,
     client: &Client,
     notification: &Notification,
-    tries: u32,
-    mut pause: Duration,
+    exporter: Option<&Exporter>,
+    (tries, mut pause): (u32, Duration),
 ) -> Result<(), CallError> {
     let body = Bytes::from(written(&app.id, notification));
     let mut tried = 1;
     loop {
-        match app.target.call(client, body.clone(), false, |_| Ok(())).await {
-            Err(error) if tried < tries && passing(&error) => {
+        let exported = exporter.zip(notification.journey);
+        let span = exported.map(|(exporter, journey)| exporter.call(journey, "push webhook", app.target.host()));
+        match app.target.call(client, Outgoing { body: body.clone(), again: false, span }, |_| Ok(())).await {
+            Err(error) if tried < tries && error.may_pass() => {
                 tokio::time::sleep(pause).await;
                 (tried, pause) = (tried + 1, pause * 2);
             }
             told => return told,
         }
-    }
-}
-
-/// Whether another try may end better. A 4xx is a judgement on this very notification; 408 and 429 are not.
-fn passing(error: &CallError) -> bool {
-    match error {
-        CallError::Status(status) => *status >= 500 || matches!(status, 408 | 429),
-        CallError::TooLong | CallError::Lie(_) => false,
-        CallError::Crowded
-        | CallError::Open
-        | CallError::NotStarted(_)
-        | CallError::Late(_)
-        | CallError::Unreachable(_) => true,
     }
 }
 

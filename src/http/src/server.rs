@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Tokens};
 use crate::places::{GivenUp, Place, Places};
 use crate::public::{self, Journeys, Page, Peer, Public};
 use crate::stream::Served;
@@ -52,8 +52,10 @@ pub struct Deps {
     pub pages: Vec<Page>,
     /// `None` outside development: the path does not exist then.
     pub journeys: Option<Arc<dyn Journeys>>,
-    /// The admin side, and where it listens, from [`bind_admin`]. Its answers have no login: loopback only.
+    /// The admin side, and where it listens, from [`bind_admin`]: beyond loopback only with tokens.
     pub admin: Option<(TcpListener, Arc<dyn Admin>)>,
+    /// What lets in there.
+    pub admin_tokens: Tokens,
     /// What the admin side serves as it is.
     pub admin_pages: Vec<Page>,
 }
@@ -95,7 +97,8 @@ impl HttpSide {
         });
         let admin = match deps.admin {
             Some((listener, admin)) => {
-                Some(serve_admin(&handle, listener, admin::router(admin, deps.admin_pages), options.head_timeout)?)
+                let routes = admin::router(admin, deps.admin_pages, &deps.admin_tokens);
+                Some(serve_admin(&handle, listener, routes, options.head_timeout)?)
             }
             None => None,
         };

@@ -1,4 +1,5 @@
-//! A word for people at most so often: a receiver that is down for an hour shall not fill the log.
+//! A word for people at most so often: a receiver that is down for an hour, or a stranger who tries tokens, shall not fill
+//! the log.
 //!
 //! Pure: the clock comes in, so that tests need no waiting.
 
@@ -8,8 +9,17 @@ use std::time::{Duration, Instant};
 /// The time between two words about one receiver.
 const PAUSE: Duration = Duration::from_secs(30);
 
-#[derive(Default)]
-pub(crate) struct Sparing(Mutex<State>);
+pub(crate) struct Sparing {
+    /// The time between two words.
+    pause: Duration,
+    state: Mutex<State>,
+}
+
+impl Default for Sparing {
+    fn default() -> Self {
+        Sparing::every(PAUSE)
+    }
+}
 
 #[derive(Default)]
 struct State {
@@ -18,10 +28,15 @@ struct State {
 }
 
 impl Sparing {
+    /// With this time between two words.
+    pub fn every(pause: Duration) -> Self {
+        Sparing { pause, state: Mutex::default() }
+    }
+
     /// Whether to speak now; with how many words were withheld since the last.
     pub fn say(&self, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.said.is_some_and(|said| now < said + PAUSE) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.said.is_some_and(|said| now < said + self.pause) {
             state.withheld += 1;
             return None;
         }

@@ -12,11 +12,13 @@ use hmac::{Hmac, Mac};
 use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
 use sha2::Sha256;
-use tokio::sync::Semaphore;
+use tidegate_domain::ids::JourneyId;
 use tokio::time::{Instant, timeout_at};
 
 use crate::breaker::Breaker;
 use crate::client::{Client, PostError};
+use crate::otlp::CallSpan;
+use crate::slots::{Slot, Slots};
 use crate::sparing::Sparing;
 
 /// Why a call came to nothing. The words end up in logs and in the sender's `detail`: no address, no secret.
@@ -41,6 +43,19 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
+    /// Whether another try may end better. A 4xx is a judgement on what was sent; 408 and 429 are not.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            CallError::Status(status) => *status >= 500 || matches!(status, 408 | 429),
+            CallError::TooLong | CallError::Lie(_) => false,
+            CallError::Crowded
+            | CallError::Open
+            | CallError::NotStarted(_)
+            | CallError::Late(_)
+            | CallError::Unreachable(_) => true,
+        }
+    }
+
     /// For the operator's log, who may know more than a sender.
     fn story(&self) -> String {
         match self {
@@ -51,7 +66,16 @@ impl CallError {
 }
 
 /// Places shared by several receivers, the app's share first.
-pub(crate) type Places = [Arc<Semaphore>; 2];
+pub(crate) type Places = [Arc<Slots>; 2];
+
+/// What one call sends.
+pub(crate) struct Outgoing {
+    pub body: Bytes,
+    /// Repeat it once when the connection broke: only where repeating is safe.
+    pub again: bool,
+    /// Where the message is sampled and traces are exported: ends with the call, and the receiver may go on with it.
+    pub span: Option<CallSpan>,
+}
 
 pub(crate) struct Target {
     /// For logs: what it is, and of which app.
@@ -64,9 +88,8 @@ pub(crate) struct Target {
     /// Bytes of an answer.
     pub most_answer: usize,
     pub breaker: Breaker,
-    pub slots: Arc<Semaphore>,
-    /// Calls on their way at once: all of `slots`.
-    pub concurrency: usize,
+    /// For calls that are on their way.
+    pub slots: Slots,
     pub shared: Option<Places>,
     /// Calls that may wait or be on their way.
     pub most_pending: usize,
@@ -131,8 +154,8 @@ impl Target {
         Calls {
             name: self.name.to_string(),
             pending: self.pending.load(Ordering::Relaxed),
-            in_flight: self.concurrency.saturating_sub(self.slots.available_permits()),
-            concurrency: self.concurrency,
+            in_flight: self.slots.taken(),
+            concurrency: self.slots.size(),
             answered: of(&counts.answered),
             failed: of(&counts.failed),
             unsent: of(&counts.unsent),
@@ -140,16 +163,17 @@ impl Target {
         }
     }
 
-    /// Makes one call. `again`: repeat it once when the connection broke (only where repeating is safe).
-    /// `read` judges the answer; its error counts as a failure of the receiver.
+    /// Makes one call. `read` judges the answer; its error counts as a failure of the receiver.
     pub async fn call<T>(
         &self,
         client: &Client,
-        body: Bytes,
-        again: bool,
+        call: Outgoing,
         read: impl FnOnce(&[u8]) -> Result<T, String>,
     ) -> Result<T, CallError> {
-        let result = self.bounded(client, body, again, read).await;
+        let result = self.bounded(client, &call, read).await;
+        if let Some(span) = call.span {
+            span.end(result.as_ref().err().map(CallError::to_string));
+        }
         let count = match &result {
             Ok(_) => &self.counts.answered,
             Err(CallError::Crowded | CallError::Open | CallError::NotStarted(_)) => &self.counts.unsent,
@@ -162,8 +186,7 @@ impl Target {
     async fn bounded<T>(
         &self,
         client: &Client,
-        body: Bytes,
-        again: bool,
+        call: &Outgoing,
         read: impl FnOnce(&[u8]) -> Result<T, String>,
     ) -> Result<T, CallError> {
         if self.breaker.is_open(std::time::Instant::now()) {
@@ -179,12 +202,12 @@ impl Target {
         // Asked again: it may have opened while this call waited, and then the rest need not wait as long.
         let begun = Instant::now();
         let leave = self.breaker.enter(begun.into_std()).ok_or(CallError::Open)?;
-        let sent = timeout_at(deadline, self.send(client, body, again)).await;
+        let sent = timeout_at(deadline, self.send(client, call)).await;
         self.counts.sent_ns.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
         let outcome = match sent {
             Ok(Ok(answer)) => read(&answer).map_err(CallError::Lie),
             Ok(Err(PostError::Unreachable(why))) => Err(CallError::Unreachable(why)),
-            Ok(Err(PostError::Status(status))) => Err(CallError::Status(status)),
+            Ok(Err(PostError::Status { status, .. })) => Err(CallError::Status(status)),
             Ok(Err(PostError::TooLong)) => Err(CallError::TooLong),
             // Most of its time went by in our own queue: that says nothing about the receiver.
             Err(_) if deadline - begun < self.timeout / 2 => return Err(CallError::NotStarted(self.timeout)),
@@ -205,25 +228,27 @@ impl Target {
     }
 
     /// All places that one call needs; given back when dropped.
-    async fn places(&self) -> Vec<tokio::sync::SemaphorePermit<'_>> {
+    async fn places(&self) -> Vec<Slot<'_>> {
         let mut places = Vec::with_capacity(3);
-        for semaphore in std::iter::once(&self.slots).chain(self.shared.iter().flatten()) {
-            // Nobody closes these semaphores, so there is a place sooner or later.
-            if let Ok(place) = semaphore.acquire().await {
-                places.push(place);
-            }
+        places.push(self.slots.take().await);
+        for slots in self.shared.iter().flatten() {
+            places.push(slots.take().await);
         }
         places
     }
 
-    async fn send(&self, client: &Client, body: Bytes, again: bool) -> Result<Bytes, PostError> {
-        let first = client.post(&self.uri, self.signature(&body), body.clone(), self.most_answer).await;
-        match first {
-            Err(PostError::Unreachable(_)) if again => {
-                client.post(&self.uri, self.signature(&body), body, self.most_answer).await
-            }
+    async fn send(&self, client: &Client, call: &Outgoing) -> Result<Bytes, PostError> {
+        let post = || client.post(&self.uri, self.headers(call), call.body.clone(), self.most_answer);
+        match post().await {
+            Err(PostError::Unreachable(_)) if call.again => post().await,
             answered => answered,
         }
+    }
+
+    fn headers(&self, call: &Outgoing) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+        let parent = call.span.as_ref().and_then(CallSpan::traceparent);
+        let parent = parent.map(|parent| (HeaderName::from_static("traceparent"), parent));
+        self.signature(&call.body).into_iter().chain(parent)
     }
 
     fn signature(&self, body: &[u8]) -> Option<(HeaderName, HeaderValue)> {
@@ -239,16 +264,17 @@ impl Target {
     }
 
     /// Warns of a failed call, though not of each: the first, then one in a while with the number of those between.
-    /// `what`: what was called for; `then`: what became of it.
-    pub fn warn(&self, what: &str, cause: &CallError, then: &str) {
+    /// `what`: what was called for; `journey`: of the message, where it is sampled; `then`: what became of it.
+    pub fn warn(&self, what: &str, journey: Option<JourneyId>, cause: &CallError, then: &str) {
         let (name, host, why) = (&self.name, self.host(), cause.story());
-        match self.words.say(std::time::Instant::now()) {
-            Some(0) => log::warn!("{name} at {host} failed on {what}: {why}; {then}"),
-            Some(more) => {
-                log::warn!("{name} at {host} failed on {what}: {why}; {then} ({more} more since the last word)")
-            }
-            None => log::debug!("{name} at {host} failed on {what}: {why}; {then}"),
-        }
+        let more = self.words.say(std::time::Instant::now());
+        let level = if more.is_some() { log::Level::Warn } else { log::Level::Debug };
+        let since = match more {
+            Some(more) if more > 0 => format!(" ({more} more since the last word)"),
+            _ => String::new(),
+        };
+        let journey = journey.map(|journey| journey.to_string());
+        log::log!(level, journey = journey; "{name} at {host} failed on {what}: {why}; {then}{since}");
     }
 }
 

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use tidegate_http::metrics::registry::{CONNECTIONS, STAGE_WAITED_SECONDS};
 use tidegate_http::metrics::{Distribution, Family};
 use tidegate_http::{
-    Admin, Blocked, Cause, Change, DayReport, Delivery, Deps, Graph, How, HttpRuntime, HttpSide, JourneyReport,
-    JourneysOf, Law, Node, Options, Percentiles, Policy, PoolReport, Readiness, Recorder, Recording, Refused, Saved,
-    Second, Setting, StageReport, StartError, Stop, StoreSecond, TraceOf, TraceStep, Verdict, Wish, bind_admin,
+    Admin, AlertReport, AlertState, Alerting, AlertsReport, Amount, Auto, Blocked, Cause, Change, DayReport, Delivery,
+    Deps, Expected, Graph, How, HttpRuntime, HttpSide, JourneyReport, JourneysOf, Law, Node, Options, Percentiles,
+    Policy, PoolReport, Readiness, Recorder, Recording, Refused, Saved, Second, Setting, Silence, SilenceWish,
+    StageReport, StartError, Stop, StoreSecond, TraceOf, TraceStep, Verdict, Wish, bind_admin,
 };
 
 struct Table {
@@ -23,6 +24,7 @@ struct Table {
     pool_workers: Mutex<usize>,
     changes: Mutex<Vec<Change>>,
     recording: Arc<AtomicBool>,
+    silence: Mutex<Option<Silence>>,
 }
 
 /// A recording of nothing.
@@ -54,6 +56,8 @@ fn report() -> StageReport {
         delay_interval_ms: Some(100.0),
         key_share: 0.5,
         window: 16,
+        auto: Auto { workers: false, batch: true },
+        in_flight: Some(256),
         depth: 3,
         held: 2,
         utilisation: 0.25,
@@ -85,6 +89,7 @@ fn second(n: u64) -> Second {
         slow_readers: 0,
         store: StoreSecond::default(),
         bottleneck: verdict(),
+        alerts: Alerting::default(),
     }
 }
 
@@ -126,6 +131,31 @@ impl Admin for Table {
         verdict()
     }
 
+    fn alerts(&self) -> AlertsReport {
+        let latency = AlertReport {
+            alert: "latency",
+            state: AlertState::Raised,
+            side: Some("high"),
+            since_ms: 5,
+            value: Some(840.0),
+            unit: "ms",
+            expected: Expected { recent: Some([20.0, 35.0]), same_hour: None },
+            limits: Some([0.0, 70.0]),
+            told: true,
+            words: "p99 is 840 ms; in the last hour it was 20 to 35 ms".into(),
+        };
+        let silence = self.silence.lock().unwrap().clone();
+        AlertsReport { interval_ms: 60_000, silence, alerts: vec![latency], ..AlertsReport::default() }
+    }
+
+    fn silence(&self, by: &str, wish: Option<SilenceWish>) -> AlertsReport {
+        let until_ms = |wish: &SilenceWish| wish.length.as_millis() as i64;
+        let silence =
+            wish.map(|wish| Silence { by: by.into(), since_ms: 0, until_ms: until_ms(&wish), reason: wish.reason });
+        *self.silence.lock().unwrap() = silence;
+        self.alerts()
+    }
+
     fn record(&self, by: &str, length: Duration) -> Result<Box<dyn Recorder>, Refused> {
         if self.recording.swap(true, Ordering::SeqCst) {
             return Err(Refused::Conflict("somebody is recording".into()));
@@ -144,18 +174,21 @@ impl Admin for Table {
                 if name != "route" {
                     return Err(Refused::Unknown);
                 }
-                if patch.batch > Some(1000) {
+                if patch.batch.and_then(Amount::number) > Some(1000) {
                     return Err(Refused::Impossible("batch is 1001; persist holds at most 1000".into()));
                 }
                 let mut route = self.route.lock().unwrap();
                 let from = route.workers;
                 if !how.dry_run {
-                    route.workers = patch.workers.unwrap_or(from);
-                    route.batch = patch.batch.unwrap_or(route.batch);
+                    route.workers = patch.workers.and_then(Amount::number).unwrap_or(from);
+                    route.batch = patch.batch.and_then(Amount::number).unwrap_or(route.batch);
                     route.policy = patch.policy.unwrap_or(route.policy);
                     route.delay_target_ms = patch.delay_target_ms.or(route.delay_target_ms);
                 }
-                let to = json!(patch.workers.unwrap_or(from));
+                let to = match patch.workers {
+                    Some(Amount::Auto) => json!("auto"),
+                    workers => json!(workers.and_then(Amount::number).unwrap_or(from)),
+                };
                 vec![Setting { key: "stages.route.workers".into(), from: json!(from), to }]
             }
             Wish::Pool(name, patch) => {
@@ -173,6 +206,7 @@ impl Admin for Table {
             at_ms: 5,
             by: how.by,
             changes,
+            why: None,
             undoes: None,
             undone_by: None,
             effect: Vec::new(),
@@ -216,9 +250,18 @@ impl Admin for Table {
         Graph { entry: "route".into(), stages: vec![route], pools: vec!["common".into()] }
     }
 
-    fn journeys(&self, of: JourneysOf) -> Vec<JourneyReport> {
+    fn journeys(&self, of: JourneysOf) -> Option<Vec<JourneyReport>> {
+        if of.stage != "route" {
+            return None;
+        }
         let stop = Stop { stage: of.stage, queued_us: 0.0, wait_us: of.wait_at_least_us, service_us: 2.0, batch: 3 };
-        vec![JourneyReport { id: "m".into(), at_ms: of.from_ms, total_us: 4.0, stages: vec![stop] }]
+        Some(vec![JourneyReport {
+            id: "m".into(),
+            journey: "j".into(),
+            at_ms: of.from_ms,
+            total_us: 4.0,
+            stages: vec![stop],
+        }])
     }
 
     fn trace(&self, of: TraceOf) -> Vec<TraceStep> {
@@ -253,6 +296,7 @@ fn with(options: Options) -> Server {
         pool_workers: Mutex::new(2),
         changes: Mutex::default(),
         recording: Arc::default(),
+        silence: Mutex::default(),
     });
     let listener = bind_admin("127.0.0.1:0".parse().unwrap()).unwrap();
     let deps = Deps { admin: Some((listener, table.clone())), ..Deps::default() };
@@ -287,7 +331,7 @@ fn a_stage_is_shown_with_the_promised_names() {
     let server = server();
     let shown = json!({
         "name": "route", "module": "route", "pool": "common", "workers": 1, "batch": 64, "bound": 8192,
-        "policy": "drop-oldest", "delay_target_ms": 5, "delay_interval_ms": 100, "key_share": 0.5, "window": 16, "depth": 3, "held": 2,
+        "policy": "drop-oldest", "delay_target_ms": 5, "delay_interval_ms": 100, "key_share": 0.5, "window": 16, "auto": {"workers": false, "batch": true}, "in_flight": 256, "depth": 3, "held": 2,
         "utilisation": 0.25, "blocked": {"share": 0.5, "by": "persist"}, "rate": 1234.5, "refused": 7,
         "wait_ns": {"p50": 1000, "p90": 2, "p99": 3, "p999": 4, "max": 5},
         "service_ns": {"p50": 2000, "p90": 2, "p99": 3, "p999": 4, "max": 5},
@@ -320,6 +364,8 @@ fn a_change_is_made_and_shown_or_refused_whole() {
         ("/stages/route", r#"{"workers":2,"unknown":1}"#, 422),
         ("/stages/route", r#"{"workers":0}"#, 422),
         ("/stages/route", r#"{"workers":null}"#, 422),
+        ("/stages/route", r#"{"workers":"many"}"#, 422),
+        ("/pools/common", r#"{"workers":"auto"}"#, 422),
         ("/stages/route", r#"{"policy":"never"}"#, 422),
         ("/stages/route", r#"{"delay_target_ms":-1}"#, 422),
         ("/stages/route", r#"{"workers":2,"batch":1001}"#, 422),
@@ -331,6 +377,7 @@ fn a_change_is_made_and_shown_or_refused_whole() {
         ("/pools/common", r#"{"reactors":"yes"}"#, 422),
         ("/stages/route", r#"{"pool":null}"#, 422),
         ("/stages/route", r#"{"window":0}"#, 422),
+        ("/stages/route", r#"{"in_flight":0}"#, 422),
         ("/pools/nobody", r#"{"workers":2}"#, 404),
     ] {
         let (got, error) = server.json("PATCH", path, body);
@@ -360,10 +407,31 @@ fn a_change_may_be_tried_and_says_who_asked() {
     assert!(by.starts_with("from 127.0.0.1:"), "{by}");
 }
 
-/// A browser sends a POST for any page, without asking first.
+/// A browser sends a POST for any page, without asking first, and with it what a person once told it to be let in.
 #[test]
 fn pages_of_other_origins_change_nothing() {
     let server = server();
+    let fetched = |method: &str, path: &str, headers: &[(&str, &str)]| {
+        let headers: String = headers.iter().map(|(name, value)| format!("\r\nSec-Fetch-{name}: {value}")).collect();
+        server.ask_as(&format!("localhost{headers}"), method, path, "").0
+    };
+    for (site, to_read, to_change) in [
+        ("same-origin", 200, 409),
+        ("none", 200, 409),
+        ("same-site", 403, 403),
+        ("cross-site", 403, 403),
+        ("", 403, 403),
+    ] {
+        let found = (fetched("GET", "/stages", &[("Site", site)]), fetched("POST", "/undo", &[("Site", site)]));
+        assert_eq!(found, (to_read, to_change), "{site}");
+    }
+    // A link leads here from anywhere; a form, a frame and an image do not.
+    let link = [("Site", "cross-site"), ("Mode", "navigate"), ("Dest", "document")];
+    assert_eq!((fetched("GET", "/stages", &link), fetched("POST", "/undo", &link)), (200, 403));
+    for (mode, dest) in [("navigate", "iframe"), ("no-cors", "image"), ("no-cors", "script"), ("cors", "empty")] {
+        let headers = [("Site", "cross-site"), ("Mode", mode), ("Dest", dest)];
+        assert_eq!(fetched("GET", "/stages", &headers), 403, "{mode} {dest}");
+    }
     for (origin, status) in [
         ("http://evil.example", 403),
         ("http://127.0.0.1:8000", 403),
@@ -592,4 +660,45 @@ fn admin_connections_are_bounded_and_make_room_again() {
         stream.write_all(request).is_ok() && rest(stream).contains("200 OK")
     };
     common::wait_until("there is room again", served);
+}
+
+#[test]
+fn alerts_are_shown_with_the_promised_names() {
+    let server = server();
+    let shown = json!({
+        "interval_ms": 60_000, "silence": null, "webhook": null, "notices": [],
+        "alerts": [{
+            "alert": "latency", "state": "raised", "side": "high", "since_ms": 5, "value": 840.0, "unit": "ms",
+            "expected": {"recent": [20.0, 35.0], "same_hour": null}, "limits": [0.0, 70.0], "told": true,
+            "words": "p99 is 840 ms; in the last hour it was 20 to 35 ms"
+        }]
+    });
+    assert_eq!(server.json("GET", "/alerts", ""), (200, shown));
+    let (_, seconds) = server.json("GET", "/history", "");
+    assert_eq!(seconds[0]["alerts"], json!({"raised": [], "silence": null}));
+}
+
+#[test]
+fn a_silence_has_a_length_and_says_by_whom_it_is() {
+    let server = server();
+    let silence = |body: &str| server.json("POST", "/alerts/silence", body);
+    let (status, report) = silence(r#"{"for": "2h", "reason": "de\u0007ploy"}"#);
+    let silent = &report["silence"];
+    assert_eq!((status, &silent["until_ms"], &silent["reason"]), (200, &json!(7_200_000), &json!("deploy")));
+    assert!(silent["by"].as_str().unwrap().starts_with("from 127.0.0.1"), "{silent}");
+    for nonsense in [
+        r#"{}"#,
+        r#"{"for": 7}"#,
+        r#"{"for": "2"}"#,
+        r#"{"for": "0s"}"#,
+        r#"{"for": "31d"}"#,
+        r#"{"for": "1h", "x": 1}"#,
+    ] {
+        assert_eq!(silence(nonsense).0, 422, "{nonsense}");
+    }
+    assert_eq!(silence("{").0, 400);
+    assert_eq!(server.json("GET", "/alerts", "").1["silence"]["reason"], "deploy");
+    let (status, report) = server.json("DELETE", "/alerts/silence", "");
+    assert_eq!((status, &report["silence"]), (200, &Value::Null));
+    assert_eq!(server.json("GET", "/alerts/silence", "").0, 405);
 }

@@ -33,6 +33,7 @@ fn notification() -> Notification {
         at: 1_700_000_000_000,
         to: vec!["bob".into(), "cy".into()],
         data: json!({"alert": "hi", "custom": 1}),
+        journey: None,
     }
 }
 

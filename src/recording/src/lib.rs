@@ -13,11 +13,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use messages::{Conversation, Message, Messages};
-pub use stages::{Emits, Service, StageTape, Way};
+pub use stages::{Emits, Service, StageTape, Turn, Way};
 pub use times::Times;
 
 /// The format that this program writes, and the only one that it reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A recording as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,8 @@ pub struct Recording {
     pub seconds: f64,
     /// Processors that the server could use.
     pub cores: u32,
+    /// How many of these the rest of the process kept busy, beside the stages: reactors, HTTP, the store's own threads.
+    pub beside: f64,
     /// The running configuration, as `GET /config` tells it: without secrets.
     pub config: String,
     /// What each stage did, by its name.
@@ -93,6 +95,7 @@ mod tests {
             program: "tidegate 0".into(),
             seconds: 1.5,
             cores: 2,
+            beside: 0.25,
             config: String::new(),
             stages: BTreeMap::new(),
             messages,

@@ -26,14 +26,13 @@ pub struct StageTape {
     pub service: Vec<Service>,
     /// What it sent on, by output, in the order in which its module declares them.
     pub emits: Vec<Emits>,
-    /// The share of the new events that were held for something outside, and of those that came back from it.
-    pub held: f64,
-    /// See `held`.
-    pub held_again: f64,
-    /// The share of the held ones that kept the others of their key back meanwhile.
-    pub exclusive: f64,
-    /// How long they were held.
-    pub held_ns: Times,
+    /// What became of its events when they were new, after they were held once, and so on. Empty where all it sends
+    /// leaves when a batch is over.
+    pub turns: Vec<Turn>,
+    /// Threads that are in it at the same time wait for one thing, which serves all who have come when it begins anew.
+    pub waits_together: bool,
+    /// What is asked of it for a held event is answered when its batch is over; else by whoever it calls, later.
+    pub answers: bool,
     /// How long it took until a thread was there that had to be woken.
     pub wake_ns: Times,
     /// How long events waited in its queue.
@@ -73,6 +72,23 @@ pub struct Emits {
     pub most: u32,
     /// Events for each that the stage finished: the mean.
     pub mean: f64,
+    /// The part of it that left when a batch was over, and is of no turn.
+    pub of_batch: f64,
+}
+
+/// What became of events in one of their turns.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Turn {
+    /// The share that was held in it.
+    pub held: f64,
+    /// The share of these that kept the others of their key back meanwhile.
+    pub exclusive: f64,
+    /// What each that was held sent, by output: whom it asked.
+    pub asks: Vec<f64>,
+    /// What each of the others sent, by output.
+    pub emits: Vec<f64>,
+    /// How long they were held.
+    pub held_ns: Times,
 }
 
 /// What an output leads to, and what happens when that is full.

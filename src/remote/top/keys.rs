@@ -39,6 +39,9 @@ pub fn pressed(screen: &mut Screen, key: KeyEvent) -> Order {
 fn change(screen: &Screen, key: char) -> Option<Order> {
     let stage = screen.stages().get(screen.chosen)?;
     let number = |of: &str| stage[of].as_u64();
+    // The server finds it, or keeps what it has found.
+    let found_or_fixed =
+        |of: &str| if stage["auto"][of] == true { number(of).map(Value::from) } else { Some("auto".into()) };
     let patch = match key {
         '+' | '=' => json!({ "workers": number("workers")? + 1 }),
         '-' => json!({ "workers": number("workers")?.checked_sub(1)? }),
@@ -46,6 +49,8 @@ fn change(screen: &Screen, key: char) -> Option<Order> {
         '[' => json!({ "batch": (number("batch")? / 2).max(1) }),
         '}' => json!({ "bound": number("bound")? * 2 }),
         '{' => json!({ "bound": (number("bound")? / 2).max(1) }),
+        'a' => json!({ "workers": found_or_fixed("workers")? }),
+        'b' => json!({ "batch": found_or_fixed("batch")? }),
         'p' => json!({ "policy": match stage["policy"].as_str()? {
             "block" => "shed",
             "shed" => "drop-oldest",
@@ -77,7 +82,10 @@ mod tests {
     use super::*;
 
     fn screen() -> Screen {
-        let stage = |name: &str| json!({"name": name, "workers": 1, "batch": 64, "bound": 8192, "policy": "block"});
+        let stage = |name: &str| {
+            let auto = json!({"workers": false, "batch": true});
+            json!({"name": name, "workers": 1, "batch": 64, "bound": 8192, "policy": "block", "auto": auto})
+        };
         Screen { seconds: vec![json!({"stages": [stage("decode"), stage("persist")]})], ..Screen::default() }
     }
 
@@ -99,6 +107,8 @@ mod tests {
         assert_eq!(asked(']'), r#"persist {"batch":128}"#);
         assert_eq!(asked('{'), r#"persist {"bound":4096}"#);
         assert_eq!(asked('p'), r#"persist {"policy":"shed"}"#);
+        assert_eq!(asked('a'), r#"persist {"workers":"auto"}"#);
+        assert_eq!(asked('b'), r#"persist {"batch":64}"#, "as it is now");
         assert_eq!(asked('x'), "Nothing");
     }
 

@@ -19,7 +19,8 @@ use screen::Screen;
 
 /// Watch a running server, stage by stage, and change it
 ///
-/// Keys: up and down choose a stage, + and - its workers, ] and [ its batch, } and { its bound, p its policy; u takes the last
+/// Keys: up and down choose a stage, + and - its workers, ] and [ its batch, } and { its bound, p its policy, a and b let the
+/// server find its workers and its batch; u takes the last
 /// change back, s saves what is running into the file, ? explains, q leaves.
 #[derive(Debug, Args)]
 pub struct TopArgs {

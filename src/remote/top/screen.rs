@@ -36,6 +36,8 @@ const HELP: &str = "\
  ] [        its batch, twice or half    ?  this help
  } {        its bound, twice or half    q  leave
  p          its policy, the next one
+ a b        its workers, its batch: let the server find the number (~), or
+            fix the one of the moment
 
  busy   share of its workers' time at work
  depth  events in the stage, of its bound
@@ -46,7 +48,7 @@ const HELP: &str = "\
 
 /// The picture as plain text, for what is no terminal.
 pub fn text(screen: &Screen, width: u16) -> String {
-    let height = screen.stages().len() as u16 + 11;
+    let height = screen.stages().len() as u16 + 11 + u16::from(alerts(screen).is_some());
     let drawn = ratatui::Terminal::new(TestBackend::new(width, height)).and_then(|mut terminal| {
         let done = terminal.draw(|frame| draw(screen, frame))?;
         Ok(lines(done.buffer))
@@ -66,15 +68,18 @@ fn lines(buffer: &Buffer) -> String {
 
 pub fn draw(screen: &Screen, frame: &mut Frame) {
     let stages = screen.stages().len() as u16;
+    let alerting = alerts(screen);
     let areas = Layout::vertical([
         Constraint::Length(2),
+        Constraint::Length(u16::from(alerting.is_some())),
         Constraint::Length(3),
         Constraint::Length(1 + stages),
         Constraint::Min(3),
         Constraint::Length(1),
     ]);
-    let [top, headline, table, history, foot] = areas.areas(frame.area());
+    let [top, odd, headline, table, history, foot] = areas.areas(frame.area());
     frame.render_widget(Paragraph::new(server(screen)), top);
+    frame.render_widget(Paragraph::new(alerting.unwrap_or_default()), odd);
     frame.render_widget(Paragraph::new(bottleneck(screen)), headline);
     let mut state = TableState::default().with_selected(Some(screen.chosen));
     frame.render_stateful_widget(stages_table(screen), table, &mut state);
@@ -143,6 +148,16 @@ fn bottleneck(screen: &Screen) -> Text<'static> {
     ])
 }
 
+/// What is out of the usual, in a line; `None` where nothing is.
+fn alerts(screen: &Screen) -> Option<Line<'static>> {
+    let alerts = &screen.seconds.last()?["alerts"];
+    let raised = alerts["raised"].as_array()?;
+    let first = raised.first()?["words"].as_str()?;
+    let silent = if alerts["silence"].is_object() { " (silent)" } else { "" };
+    let count = if raised.len() == 1 { "1 alert".to_owned() } else { format!("{} alerts", raised.len()) };
+    Some(Line::from(format!(" {count}{silent}: {first}")).red().bold())
+}
+
 fn stages_table(screen: &Screen) -> Table<'static> {
     let header = [" stage", "rate/s", "busy", "depth", "wait p99", "work p99", "full", "workers", "batch"];
     let rows = screen.stages().iter().map(row);
@@ -176,9 +191,14 @@ fn row(stage: &Value) -> Row<'static> {
         Span::from(p99("wait")),
         Span::from(p99("service")),
         Span::styled(if full >= 0.005 { format!("{:.0}% {by}", full * 100.0) } else { String::new() }, heat(full)),
-        Span::from(crate::remote::text(&stage["workers"])),
-        Span::from(crate::remote::text(&stage["batch"])),
+        Span::from(amount(stage, "workers")),
+        Span::from(amount(stage, "batch")),
     ])
+}
+
+/// A number, with a mark where the server finds it.
+fn amount(stage: &Value, of: &str) -> String {
+    format!("{}{}", crate::remote::text(&stage[of]), if stage["auto"][of] == true { "~" } else { "" })
 }
 
 /// The chosen stage's last minute, and what of it has no column.
@@ -273,7 +293,7 @@ mod tests {
         let stage = |name: &str, busy: f64| {
             json!({
                 "name": name, "pool": name, "workers": 2, "batch": 64, "bound": 8192, "policy": "block", "delay_target_ms": 25.0,
-                "window": 16, "depth": 412, "rate": 54_321.0, "refused": 7, "utilisation": busy,
+                "window": 16, "auto": {"workers": true, "batch": false}, "depth": 412, "rate": 54_321.0, "refused": 7, "utilisation": busy,
                 "blocked": {"share": 0.25, "by": "fan_out"},
                 "wait": {"p99_ns": 11_400_000}, "service": {"p99_ns": 798_719},
             })
@@ -283,6 +303,7 @@ mod tests {
             "delivery": {"rate": 54_000.0, "p50_ms": 0.42, "p99_ms": 23.5},
             "connections": 100, "sessions": 100, "resident_bytes": 83_886_080, "cpu": 1.21,
             "store": {"warning": null, "trouble": null},
+            "alerts": {"raised": [{"words": "p99 is 840 ms; in the last hour it was 20 to 35 ms"}, {}], "silence": null},
             "bottleneck": {"stage": "persist", "cause": "fsync", "evidence": ["syncs are 91 % of its work"],
                            "suggestion": "tidegate tune persist batch=128"},
         });
@@ -307,7 +328,9 @@ mod tests {
             "11.4 ms",
             "799 us",
             "25% fan_out",
+            "2~      64",
             "up to 11.4 ms",
+            "2 alerts: p99 is 840 ms; in the last hour",
         ] {
             assert!(shown.contains(words), "no {words:?} in\n{shown}");
         }

@@ -21,4 +21,4 @@ mod work;
 pub use figures::{Figures, Spread, StageFigures};
 pub use predict::{Load, Unpredictable, predict};
 pub use suggest::{Goal, Suggestion, suggest};
-pub use taken::stages;
+pub use taken::{beside, stages};

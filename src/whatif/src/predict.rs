@@ -18,7 +18,7 @@ use crate::taken;
 pub struct Load {
     /// How many times as fast it comes; the recording is over so many times sooner.
     pub speed: f64,
-    /// Processors that the stages have; `None`: those of the recording.
+    /// Processors that the stages have; `None`: those of the recording, without what the rest of the process needed of them.
     pub cores: Option<f64>,
     /// Only the beginning of it, in seconds of the recording.
     pub first_seconds: Option<f64>,
@@ -95,7 +95,7 @@ impl<'a> Prepared<'a> {
         if !(load.speed.is_finite() && load.speed > 0.0) {
             return Err(Unpredictable::Load("the speed must be above 0"));
         }
-        let cores = load.cores.unwrap_or(f64::from(recording.cores));
+        let cores = load.cores.unwrap_or_else(|| cores_left(recording, load.speed));
         if !(cores.is_finite() && cores > 0.0) {
             return Err(Unpredictable::Load("there must be more than 0 processors"));
         }
@@ -127,8 +127,8 @@ impl<'a> Prepared<'a> {
             for gate in &mut gates {
                 while gate.arrivals.take(now) {
                     number += 1;
-                    let journey = (number % follow == 0).then(|| Journey::new(number));
-                    gate.hand_in(&self.model, Token { number: mix(number), journey }, now);
+                    let journey = (number % follow == 0).then(|| Journey::new(number.into()));
+                    gate.hand_in(&self.model, Token::new(mix(number), journey), now);
                 }
             }
             gates.iter().filter_map(|gate| gate.arrivals.next_at()).min()
@@ -141,6 +141,12 @@ impl<'a> Prepared<'a> {
         }
         Ok(figures)
     }
+}
+
+/// What the rest of the process needs grows with the load. A part is always left: whoever shares a processor gets some.
+fn cores_left(recording: &Recording, speed: f64) -> f64 {
+    let all = f64::from(recording.cores);
+    (all - recording.beside * speed).max(all / 4.0)
 }
 
 struct Gate<'a> {

@@ -87,6 +87,7 @@ impl Hooks for AppServer {
             at: ask.at,
             to: ask.offline,
             data: serde_json::Value::Null,
+            journey: ask.journey,
         };
         self.outside.after(self.delay(), move || done(Offline { push: Some(notification), failed: false }));
     }

@@ -584,6 +584,7 @@ fn start(
         sessions_per_client: 100,
         sessions_per_connection: wanted.sessions_per_connection.unwrap_or(100),
         sample: 0.0,
+        slow: None,
         journeys: 1,
         tokens: Kept { nonces: 16, revoked: 1_000 },
         trace: 0,

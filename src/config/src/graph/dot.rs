@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::shape::{CLIENTS, Shape};
+use super::shape::{CLIENTS, Shape, batch, workers};
 
 pub(super) fn draw(shape: &Shape<'_>) -> String {
     let mut out = String::from(
@@ -12,11 +12,11 @@ pub(super) fn draw(shape: &Shape<'_>) -> String {
     _ = writeln!(out, "  \"{CLIENTS}\" [shape=plaintext];\n  \"{CLIENTS} \" [label=\"{CLIENTS}\", shape=plaintext];");
     for stage in &shape.topology.stages {
         let pool = stage.pool.as_deref().map(|pool| format!("pool {pool}, ")).unwrap_or_default();
-        let workers = if stage.workers == 1 { "1 worker".into() } else { format!("{} workers", stage.workers) };
+        let (workers, batch) = (workers(stage), batch(stage));
         _ = writeln!(
             out,
-            "  \"{}\" [label=\"{}\\n{pool}{workers}\\nbatch {}, bound {}\"];",
-            stage.name, stage.name, stage.batch, stage.bound
+            "  \"{}\" [label=\"{}\\n{pool}{workers}\\nbatch {batch}, bound {}\"];",
+            stage.name, stage.name, stage.bound
         );
     }
     if let [first, .., last] | [first @ last] = shape.line() {

@@ -107,3 +107,19 @@ fn longest(start: usize, edges: &[Edge<'_>], left: &mut [bool]) -> Vec<usize> {
     best.insert(0, start);
     best
 }
+
+/// A number, or that it is found while the server runs.
+pub(super) fn amount(number: usize, auto: bool) -> String {
+    if auto { "auto".to_owned() } else { number.to_string() }
+}
+
+/// A stage's workers, with the word for them.
+pub(super) fn workers(stage: &StageSettings) -> String {
+    let word = if stage.workers == 1 && !stage.auto.workers { "worker" } else { "workers" };
+    format!("{} {word}", amount(stage.workers, stage.auto.workers))
+}
+
+/// The size of a stage's batches.
+pub(super) fn batch(stage: &StageSettings) -> String {
+    amount(stage.batch, stage.auto.batch)
+}

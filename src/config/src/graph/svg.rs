@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::shape::{CLIENTS, Edge, Shape};
+use super::shape::{CLIENTS, Edge, Shape, batch, workers};
 use super::text::cut;
 
 const BOX_W: f64 = 168.0;
@@ -55,7 +55,7 @@ pub(super) fn draw(shape: &Shape<'_>) -> String {
     for (at, stage) in shape.topology.stages.iter().enumerate() {
         let (x, y) = picture.corners[at];
         let class = if shape.line().contains(&at) { "stage" } else { "beside" };
-        let workers = if stage.workers == 1 { "1 worker".to_owned() } else { format!("{} workers", stage.workers) };
+        let workers = workers(stage);
         let pool = stage.pool.as_deref().map(|pool| format!("pool {}", cut(pool, 20))).unwrap_or_default();
         let middle = x + BOX_W / 2.0;
         let name = cut(&stage.name, 16);
@@ -67,7 +67,7 @@ pub(super) fn draw(shape: &Shape<'_>) -> String {
             picture.tall,
             y + 22.0,
         );
-        let (batch, bound, policy) = (stage.batch, stage.bound, stage.policy);
+        let (batch, bound, policy) = (batch(stage), stage.bound, stage.policy);
         let lines = [format!("{workers} · batch {batch}"), format!("bound {bound} · {policy}"), pool];
         for (line, y) in lines.iter().zip([39.0, 54.0, 70.0].map(|down| y + down)).filter(|(line, _)| !line.is_empty())
         {

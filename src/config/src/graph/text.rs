@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use tidegate_engine::StageSettings;
 
-use super::shape::{CLIENTS, Edge, Shape};
+use super::shape::{CLIENTS, Edge, Shape, amount};
 use crate::units::duration;
 
 const WIDTH: usize = 80;
@@ -111,8 +111,8 @@ fn table(shape: &Shape<'_>, out: &mut String) {
         rows.push([
             cut(&stage.name, 20),
             cut(stage.pool.as_deref().unwrap_or("own"), 10),
-            stage.workers.to_string(),
-            stage.batch.to_string(),
+            amount(stage.workers, stage.auto.workers),
+            amount(stage.batch, stage.auto.batch),
             stage.bound.to_string(),
             stage.policy.to_string(),
             duration(stage.delay_target),

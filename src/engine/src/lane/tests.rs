@@ -146,7 +146,7 @@ impl Bench {
                 Fate::Hold | Fate::Overlap => {
                     let exclusive = fate == Fate::Hold;
                     *state = Is::Held { exclusive };
-                    let id = self.lane.hold(entry, slot, 0, exclusive);
+                    let id = self.lane.hold(entry, slot, Held::default(), exclusive);
                     slots.push((key, id));
                     self.pending.push((key, id));
                     taken.touched.push((0, key));

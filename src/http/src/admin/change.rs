@@ -44,6 +44,9 @@ pub struct Change {
     pub by: String,
     /// Empty where all was so already.
     pub changes: Vec<Setting>,
+    /// Of a step that the server took by itself: the reason, with numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// The change that this one took back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undoes: Option<u64>,

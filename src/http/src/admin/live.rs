@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Blocked, Law, Policy, Verdict};
+use super::{Alerting, Auto, Blocked, Law, Policy, Verdict};
 
 /// One second of the whole server.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -37,6 +37,7 @@ pub struct Second {
     pub slow_readers: u64,
     pub store: StoreSecond,
     pub bottleneck: Verdict,
+    pub alerts: Alerting,
 }
 
 /// One stage in one second.
@@ -52,6 +53,7 @@ pub struct StageSecond {
     pub delay_interval_ms: f64,
     pub key_share: f64,
     pub window: usize,
+    pub auto: Auto,
     /// Events in it at the second's end, and of these the ones that wait for the world.
     pub depth: usize,
     pub held: usize,
@@ -137,6 +139,8 @@ pub struct JourneysOf {
 pub struct JourneyReport {
     /// The message's.
     pub id: String,
+    /// Its own: in log lines about the message, and the id of its trace.
+    pub journey: String,
     /// When it came, in milliseconds since the epoch.
     pub at_ms: i64,
     pub total_us: f64,

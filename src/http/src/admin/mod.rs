@@ -1,8 +1,11 @@
 //! The admin side: what an engineer sees and changes while messages flow.
 //!
-//! Owns the words of the admin API as values (`report`, `change`, `live`) and its routes (`routes`). What they mean is up to the
+//! Owns the words of the admin API as values (`report`, `change`, `live`), its routes (`routes`), and whom it lets in
+//! (`access`, `asker`). What they mean is up to the
 //! implementer of [`Admin`]; this module must not know the engine.
 
+mod access;
+mod alerts;
 mod asker;
 mod change;
 mod live;
@@ -11,13 +14,17 @@ mod report;
 mod routes;
 mod verdict;
 
+pub use access::Tokens;
+pub use alerts::{
+    AlertReport, AlertState, Alerting, AlertsReport, Expected, NoticeReport, NoticesSent, Silence, SilenceWish,
+};
 pub(crate) use asker::for_peer;
 pub use change::{Change, Effect, Figures, How, Saved, Setting, Wish};
 pub use live::{Delivery, Graph, JourneyReport, JourneysOf, Node, Second, Spread, StageSecond, Stop, StoreSecond};
 pub use record::{Recorder, Recording};
 pub use report::{
-    Blocked, DayReport, Law, Percentiles, Policy, PoolPatch, PoolReport, Readiness, StagePatch, StageReport, Trace,
-    TraceOf, TraceStep,
+    Amount, Auto, Blocked, DayReport, Law, Percentiles, Policy, PoolPatch, PoolReport, Readiness, StagePatch,
+    StageReport, Trace, TraceOf, TraceStep,
 };
 pub(crate) use routes::router;
 
@@ -51,10 +58,14 @@ pub trait Admin: Send + Sync + 'static {
     fn graph(&self) -> Graph;
     /// What the last days came to, the newest first; the error is why they cannot be read.
     fn days(&self, days: u32) -> Result<Vec<DayReport>, String>;
-    /// The slowest first, at most 50.
-    fn journeys(&self, of: JourneysOf) -> Vec<JourneyReport>;
+    /// The slowest first, at most 50; `None`: there is no such stage.
+    fn journeys(&self, of: JourneysOf) -> Option<Vec<JourneyReport>>;
     /// The last things that happened to a client or a message, oldest first; empty when nothing is known.
     fn trace(&self, of: TraceOf) -> Vec<TraceStep>;
+    /// How each figure stands against what is usual.
+    fn alerts(&self) -> AlertsReport;
+    /// Begins a silence of alerts, or ends it; answers with how things stand then.
+    fn silence(&self, by: &str, wish: Option<SilenceWish>) -> AlertsReport;
     /// Begins a recording, unless one is under way.
     fn record(&self, by: &str, length: Duration) -> Result<Box<dyn Recorder>, Refused>;
     /// The recording that is under way.

@@ -3,6 +3,9 @@
 //! Times in `*_ns` are nanoseconds, in `*_ms` milliseconds; shares and utilisation go from 0 to 1. Percentiles, rate
 //! and shares are of the last 10 seconds. Names are a contract: scripts rely on them.
 
+use std::fmt;
+
+use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a day came to for one app.
@@ -41,6 +44,10 @@ pub struct StageReport {
     pub key_share: f64,
     /// Events of one conversation that may overlap.
     pub window: usize,
+    pub auto: Auto,
+    /// Calls to the outside at once; absent where the stage makes none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<usize>,
     /// Events waiting.
     pub depth: usize,
     /// Events that wait for the world (*later*).
@@ -57,6 +64,13 @@ pub struct StageReport {
     pub held_ns: Percentiles,
     pub batch_size: Percentiles,
     pub law: Law,
+}
+
+/// What of a stage the server finds by itself: the numbers are then those of the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Auto {
+    pub workers: bool,
+    pub batch: bool,
 }
 
 /// Little's law in a stage: whether what was measured can be true.
@@ -96,6 +110,41 @@ pub enum Policy {
     DropOldest,
 }
 
+/// A number, or `"auto"`: then the server finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    Fixed(usize),
+    Auto,
+}
+
+impl Amount {
+    pub fn number(self) -> Option<usize> {
+        match self {
+            Amount::Fixed(number) => Some(number),
+            Amount::Auto => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Amount, D::Error> {
+        struct NumberOrAuto;
+        impl Visitor<'_> for NumberOrAuto {
+            type Value = Amount;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number or \"auto\"")
+            }
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Amount, E> {
+                usize::try_from(number).map(Amount::Fixed).map_err(|_| E::custom("too large for this machine"))
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Amount, E> {
+                if text == "auto" { Ok(Amount::Auto) } else { Err(E::invalid_value(Unexpected::Str(text), &self)) }
+            }
+        }
+        from.deserialize_any(NumberOrAuto)
+    }
+}
+
 /// Changes to a stage; what is absent stays.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,9 +153,9 @@ pub struct StagePatch {
     #[serde(default, deserialize_with = "given")]
     pub pool: Option<String>,
     #[serde(default, deserialize_with = "given")]
-    pub workers: Option<usize>,
+    pub workers: Option<Amount>,
     #[serde(default, deserialize_with = "given")]
-    pub batch: Option<usize>,
+    pub batch: Option<Amount>,
     #[serde(default, deserialize_with = "given")]
     pub bound: Option<usize>,
     #[serde(default, deserialize_with = "given")]
@@ -119,17 +168,21 @@ pub struct StagePatch {
     pub key_share: Option<f64>,
     #[serde(default, deserialize_with = "given")]
     pub window: Option<usize>,
+    /// Of a stage that calls the outside.
+    #[serde(default, deserialize_with = "given")]
+    pub in_flight: Option<usize>,
 }
 
 impl StagePatch {
     /// What can be seen to be wrong without knowing the stage.
     pub(crate) fn check(&self) -> Result<(), String> {
-        positive("workers", self.workers)?;
-        positive("batch", self.batch)?;
+        positive("workers", self.workers.and_then(Amount::number))?;
+        positive("batch", self.batch.and_then(Amount::number))?;
         positive("bound", self.bound)?;
         time("delay_target_ms", self.delay_target_ms)?;
         time("delay_interval_ms", self.delay_interval_ms)?;
-        positive("window", self.window)
+        positive("window", self.window)?;
+        positive("in_flight", self.in_flight)
     }
 }
 
@@ -260,8 +313,13 @@ mod tests {
     fn a_patch_takes_what_is_given_and_nothing_else() {
         let patch: StagePatch =
             serde_json::from_str(r#"{"workers":3,"policy":"drop-oldest","delay_target_ms":0.5}"#).unwrap();
-        assert_eq!((patch.workers, patch.policy, patch.batch), (Some(3), Some(Policy::DropOldest), None));
+        let workers = Some(Amount::Fixed(3));
+        assert_eq!((patch.workers, patch.policy, patch.batch), (workers, Some(Policy::DropOldest), None));
         assert_eq!(patch.delay_target_ms, Some(0.5));
+        let patch: StagePatch = serde_json::from_str(r#"{"workers":"auto"}"#).unwrap();
+        assert_eq!(patch.workers, Some(Amount::Auto));
+        let wrong = serde_json::from_str::<StagePatch>(r#"{"workers":"many"}"#).unwrap_err().to_string();
+        assert!(wrong.contains("a whole number or \"auto\""), "{wrong}");
         for bad in [
             r#"{"worker":3}"#,
             r#"{"workers":null}"#,
@@ -277,7 +335,7 @@ mod tests {
 
     #[test]
     fn numbers_that_mean_nothing_are_named() {
-        let zero = StagePatch { batch: Some(0), ..StagePatch::default() };
+        let zero = StagePatch { batch: Some(Amount::Fixed(0)), ..StagePatch::default() };
         assert!(zero.check().unwrap_err().contains("batch"));
         for ms in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e9] {
             assert!(StagePatch { delay_target_ms: Some(ms), ..StagePatch::default() }.check().is_err(), "{ms}");

@@ -1,6 +1,7 @@
 //! The admin side's paths and statuses.
 //!
-//! Bad JSON is 400; a body that says nonsense, or a key that does not exist, 422; a name that does not exist, 404.
+//! Whoever has no token, or a wrong one, is answered 401; who may not change what it wants to, 403 (`access`). Bad JSON is
+//! 400; a body that says nonsense, or a key that does not exist, 422; a name that does not exist, 404.
 //! Every question runs on a thread that may block, so that a slow one does not hold up the public side.
 
 use std::convert::Infallible;
@@ -11,7 +12,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -20,15 +21,20 @@ use http_body_util::LengthLimitError;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::asker::{Asking, by_address};
-use super::{Admin, Change, How, JourneysOf, PoolPatch, Refused, Second, StagePatch, Trace, TraceOf, Wish, record};
+use super::access::{Access, Tokens, with_a_token};
+use super::asker::{Asking, from_here};
+use super::{
+    Admin, Change, How, JourneysOf, PoolPatch, Refused, Second, StagePatch, Trace, TraceOf, Wish, alerts, record,
+};
 use crate::json::{Named, Wrong, wrong};
 use crate::metrics;
 use crate::public::Page;
 
 pub(super) type Asked = Arc<dyn Admin>;
 
-pub(crate) fn router(admin: Asked, pages: Vec<Page>) -> Router {
+/// `tokens`: what lets in.
+pub(crate) fn router(admin: Asked, pages: Vec<Page>, tokens: &Tokens) -> Router {
+    let access = Arc::new(Access::new(tokens));
     let routes =
         pages.into_iter().fold(Router::new(), |routes, page| routes.route(page.path, get(move || served(page))));
     routes
@@ -48,12 +54,16 @@ pub(crate) fn router(admin: Asked, pages: Vec<Page>) -> Router {
         .route("/live", get(live))
         .route("/history", get(history))
         .route("/days", get(days))
+        .route("/alerts", get(alerts::show))
+        .route("/alerts/silence", post(alerts::silence).delete(alerts::end_silence))
         .route("/journeys", get(journeys))
         .route("/trace", get(trace))
         .route("/record", get(record::now).post(record::record))
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn(by_address))
+        .layer(from_fn_with_state(access.clone(), with_a_token))
+        // Before tokens: a browser shall not be asked for one in the name of another page.
+        .layer(from_fn_with_state(access, from_here))
         .with_state(admin)
 }
 
@@ -284,12 +294,9 @@ async fn journeys(
     const USAGE: &str =
         "Ask with ?stage=NAME, and, as you like, from_ms, to_ms, wait_at_least_us and service_at_least_us.";
     let JourneysQuery { stage, from_ms, to_ms, wait_at_least_us, service_at_least_us } = asked_with(query, USAGE)?;
-    let known = stage.clone();
-    if ask(admin.clone(), move |admin| admin.stage(&known)).await?.is_none() {
-        return Err(unknown("stage", &stage));
-    }
-    let of = JourneysOf { stage, from_ms, to_ms, wait_at_least_us, service_at_least_us };
-    Ok(Json(ask(admin, move |admin| admin.journeys(of)).await?).into_response())
+    let of = JourneysOf { stage: stage.clone(), from_ms, to_ms, wait_at_least_us, service_at_least_us };
+    let found = ask(admin, move |admin| admin.journeys(of)).await?;
+    found.map(|journeys| Json(journeys).into_response()).ok_or_else(|| unknown("stage", &stage))
 }
 
 #[derive(Deserialize)]
@@ -314,16 +321,22 @@ async fn trace(
     Ok(Json(Trace { client: query.client, message: query.message, steps }).into_response())
 }
 
-/// Asked for again each time: after an update of the server the page must be the new one.
+/// Asked for again each time: after an update of the server the page must be the new one. No other page may hold it in a
+/// frame, where a click meant for that one would change something here.
 async fn served(page: Page) -> Response {
-    ([(header::CONTENT_TYPE, page.content_type), (header::CACHE_CONTROL, "no-cache")], page.body).into_response()
+    let headers = [
+        (header::CONTENT_TYPE, page.content_type),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
+    ];
+    (headers, page.body).into_response()
 }
 
 async fn nothing() -> Wrong {
     wrong(
         StatusCode::NOT_FOUND,
         "There is nothing here. Paths: /readyz, /metrics, /stages, /stages/NAME, /pools, /pools/NAME, /bottleneck, /changes, /undo, \
-         /config, /config/save, /config/reload, /topology, /live, /history, /days, /journeys, /trace, /record.",
+         /config, /config/save, /config/reload, /topology, /live, /history, /days, /alerts, /alerts/silence, /journeys, /trace, /record.",
     )
 }
 
@@ -336,7 +349,7 @@ const MOST_BODY: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads on past the bound for a while, so that who still sends sees the answer and no reset.
-async fn whole(body: Body) -> Result<Bytes, Wrong> {
+pub(super) async fn whole(body: Body) -> Result<Bytes, Wrong> {
     let read = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, 16 * MOST_BODY)).await;
     match read {
         Ok(Ok(body)) if body.len() <= MOST_BODY => Ok(body),
@@ -356,7 +369,7 @@ fn is_too_long(error: &axum::Error) -> bool {
 }
 
 /// First whether it is JSON at all, then whether it says something: the two have statuses of their own.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
     serde_json::from_slice::<IgnoredAny>(body)
         .map_err(|bad| wrong(StatusCode::BAD_REQUEST, format!("The body is no JSON: {bad}.")))?;
     // serde would take a list for the fields in their order.

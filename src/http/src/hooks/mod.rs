@@ -17,15 +17,16 @@ use bytes::Bytes;
 use tidegate_domain::app::{App, OnFailure, Webhook};
 use tidegate_domain::error::{Code, Failure};
 use tidegate_domain::hook::{HookEvent, Hooks, MessageReceived, MessageSent, Offline, ReceiversOffline, Verdict};
-use tidegate_domain::ids::AppId;
+use tidegate_domain::ids::{AppId, JourneyId};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use crate::breaker::Breaker;
 use crate::client::{self, Client};
 use crate::metrics::{Family, registry};
+use crate::otlp::Exporter;
+use crate::slots::Slots;
 use crate::sparing::Sparing;
-use crate::target::{CallError, Calls, Counts, Target};
+use crate::target::{CallError, Calls, Counts, Outgoing, Places, Target};
 use crate::{HttpRuntime, StartError};
 pub(crate) use once::Once;
 use returns::Returned;
@@ -48,6 +49,8 @@ pub struct HookOptions {
     /// What is pushed when neither hook nor message say it: JSON text as `pushData` is, with `${convId}`,
     /// `${timestamp}` and `${fromClientId}` replaced inside its strings. `None`: no push then (http.md 7.6).
     pub default_push: Option<Box<str>>,
+    /// Takes a span of each call for a sampled message, of which the receiver is then told by `traceparent`.
+    pub exporter: Option<Exporter>,
 }
 
 impl Default for HookOptions {
@@ -60,6 +63,7 @@ impl Default for HookOptions {
             max_answer: 64 * 1024,
             max_body: 5 * 1024,
             default_push: None,
+            exporter: None,
         }
     }
 }
@@ -70,6 +74,10 @@ pub struct WebhookHooks {
     handle: Handle,
     shared: Arc<Shared>,
     apps: HashMap<AppId, Arc<AppHooks>>,
+    /// Of all calls.
+    total: Arc<Slots>,
+    /// Of each app's.
+    shares: Vec<Arc<Slots>>,
 }
 
 struct Shared {
@@ -79,6 +87,7 @@ struct Shared {
     calls: AtomicU64,
     max_body: usize,
     default_push: Option<Box<str>>,
+    exporter: Option<Exporter>,
 }
 
 struct AppHooks {
@@ -96,11 +105,15 @@ impl WebhookHooks {
     /// Fails when an address is none. Opens no connection yet.
     pub fn start(runtime: &HttpRuntime, options: HookOptions, apps: &[App]) -> Result<Self, StartError> {
         let hooked = apps.iter().filter(|app| !app.webhooks.is_empty()).count();
-        let total = Arc::new(Semaphore::new(options.in_flight.clamp(1, Semaphore::MAX_PERMITS)));
-        let share = (options.in_flight / hooked.max(1)).clamp(1, Semaphore::MAX_PERMITS);
+        let total = Arc::new(Slots::new(options.in_flight));
+        let mut shares = Vec::new();
         let mut by_app: HashMap<_, Arc<AppHooks>> = HashMap::new();
         for app in apps {
-            let places = [Arc::new(Semaphore::new(share)), total.clone()];
+            let share = Arc::new(Slots::new(share(options.in_flight, hooked)));
+            if !app.webhooks.is_empty() {
+                shares.push(share.clone());
+            }
+            let places = [share, total.clone()];
             let hooks = app.webhooks.iter().enumerate();
             let hooks = hooks.map(|(nth, webhook)| hook(app, nth, webhook, &options, &places));
             let hooks = hooks.collect::<Result<_, _>>()?;
@@ -113,8 +126,16 @@ impl WebhookHooks {
             calls: AtomicU64::new(0),
             max_body: options.max_body,
             default_push: options.default_push,
+            exporter: options.exporter,
         };
-        Ok(WebhookHooks { handle: runtime.handle(), shared: Arc::new(shared), apps: by_app })
+        Ok(WebhookHooks { handle: runtime.handle(), shared: Arc::new(shared), apps: by_app, total, shares })
+    }
+
+    /// Lets so many calls be on their way from now on, over all apps: more begin at once; where there are too many, those that
+    /// are on their way are let end.
+    pub fn set_in_flight(&self, calls: usize) {
+        self.total.resize(calls);
+        self.shares.iter().for_each(|slots| slots.resize(share(calls, self.shares.len())));
     }
 
     /// Figures for `/metrics`: calls by outcome, calls waiting or on their way, and breakers, per app and webhook.
@@ -149,15 +170,14 @@ impl WebhookHooks {
     }
 }
 
-fn hook(
-    app: &App,
-    nth: usize,
-    webhook: &Webhook,
-    options: &HookOptions,
-    places: &[Arc<Semaphore>; 2],
-) -> Result<Hook, StartError> {
+/// One app's part of all calls, where so many have webhooks.
+fn share(calls: usize, apps: usize) -> usize {
+    calls / apps.max(1)
+}
+
+fn hook(app: &App, nth: usize, webhook: &Webhook, options: &HookOptions, places: &Places) -> Result<Hook, StartError> {
     let refused = || StartError::Url { app: app.id.clone(), url: webhook.url.clone() };
-    let concurrency = webhook.concurrency.clamp(1, Semaphore::MAX_PERMITS);
+    let slots = Slots::new(webhook.concurrency);
     let target = Target {
         // Its place in the app's table, from 0, as in `/metrics`.
         name: format!("webhook {nth} of app {}", app.id).into(),
@@ -166,10 +186,9 @@ fn hook(
         timeout: webhook.timeout,
         most_answer: options.max_answer,
         breaker: Breaker::new(options.breaker_after, options.breaker_open),
-        slots: Arc::new(Semaphore::new(concurrency)),
-        concurrency,
+        most_pending: slots.size().saturating_mul(options.waiting_per_call.saturating_add(1)),
+        slots,
         shared: Some(places.clone()),
-        most_pending: concurrency.saturating_mul(options.waiting_per_call.saturating_add(1)),
         pending: AtomicUsize::new(0),
         counts: Counts::default(),
         words: Sparing::default(),
@@ -248,7 +267,7 @@ impl Shared {
         for hook in app.for_event(EVENT) {
             let call = ask::message_received(&app.id, &self.call_id(), &ask);
             let read = |answer: &[u8]| returns::message_received(answer, ask.body.is_binary(), self.max_body);
-            match self.ask(hook, EVENT, call, read).await {
+            match self.ask(hook, EVENT, ask.journey, call, read).await {
                 Ok(Returned::Drop(failure)) => return Verdict::Drop(failure),
                 Ok(Returned::Pass { body, to }) => {
                     // The next webhook sees the message as it is by now.
@@ -275,8 +294,9 @@ impl Shared {
         for hook in app.for_event(EVENT) {
             let call = ask::message_sent(&app.id, &self.call_id(), &tell);
             // Repeating is safe here: the call's id is the same, and nothing depends on the answer.
-            if let Err(cause) = hook.target.call(&self.client, Bytes::from(call), true, |_| Ok(())).await {
-                hook.target.warn(EVENT.name(), &cause, "nobody was told");
+            let call = self.outgoing(hook, EVENT, tell.journey, call, true);
+            if let Err(cause) = hook.target.call(&self.client, call, |_| Ok(())).await {
+                hook.target.warn(EVENT.name(), tell.journey, &cause, "nobody was told");
                 told = false;
             }
         }
@@ -289,7 +309,7 @@ impl Shared {
         let hooks: Vec<_> = app.map(|app| app.for_event(EVENT).map(|hook| (app, hook)).collect()).unwrap_or_default();
         for (app, hook) in hooks {
             let call = ask::receivers_offline(&app.id, &self.call_id(), &ask);
-            match self.ask(hook, EVENT, call, returns::receivers_offline).await {
+            match self.ask(hook, EVENT, ask.journey, call, returns::receivers_offline).await {
                 Ok(returned) if returned.skip => return Offline { push: None, failed },
                 Ok(returned) => {
                     if let Some(chosen) = returned.offline {
@@ -310,17 +330,33 @@ impl Shared {
         &self,
         hook: &Hook,
         event: HookEvent,
+        journey: Option<JourneyId>,
         call: Vec<u8>,
         read: impl FnOnce(&[u8]) -> Result<T, String>,
     ) -> Result<T, CallError> {
-        let answer = hook.target.call(&self.client, Bytes::from(call), false, read).await;
+        let call = self.outgoing(hook, event, journey, call, false);
+        let answer = hook.target.call(&self.client, call, read).await;
         let then = match (event, hook.on_failure) {
             (HookEvent::ReceiversOffline, OnFailure::Pass) => "the push went on",
             (HookEvent::ReceiversOffline, OnFailure::Refuse) => "there was no push",
             (_, OnFailure::Pass) => "the message went on",
             (_, OnFailure::Refuse) => "the message was refused",
         };
-        answer.inspect_err(|cause| hook.target.warn(event.name(), cause, then))
+        answer.inspect_err(|cause| hook.target.warn(event.name(), journey, cause, then))
+    }
+
+    fn outgoing(
+        &self,
+        hook: &Hook,
+        event: HookEvent,
+        journey: Option<JourneyId>,
+        call: Vec<u8>,
+        again: bool,
+    ) -> Outgoing {
+        let exported = self.exporter.as_ref().zip(journey);
+        let name = || format!("webhook {}", event.name());
+        let span = exported.map(|(exporter, journey)| exporter.call(journey, &name(), hook.target.host()));
+        Outgoing { body: Bytes::from(call), again, span }
     }
 }
 

@@ -25,8 +25,8 @@ pub(crate) fn resolve(
         (None, None, Some(text)) => filled(parsed(text), &ask),
         (None, None, None) => return None,
     };
-    let ReceiversOffline { app, cid, mid, from, at, offline: to, .. } = ask;
-    Some(Notification { app, cid, mid, from, at, to, data })
+    let ReceiversOffline { app, cid, mid, from, at, offline: to, journey, .. } = ask;
+    Some(Notification { app, cid, mid, from, at, to, data, journey })
 }
 
 /// Content is an object in JSON; any other text is what the alert shall say.
@@ -72,6 +72,7 @@ mod tests {
             mention_all: false,
             mentioned_offline: Vec::new(),
             push_data: Some(r#"{"alert":"own"}"#.into()),
+            journey: None,
         }
     }
 

@@ -80,12 +80,22 @@ pub enum Group {
     Clients,
     Store,
     Webhooks,
+    Traces,
+    Alerts,
     Process,
 }
 
 impl Group {
-    pub const ALL: [Group; 6] =
-        [Group::Stages, Group::Messages, Group::Clients, Group::Store, Group::Webhooks, Group::Process];
+    pub const ALL: [Group; 8] = [
+        Group::Stages,
+        Group::Messages,
+        Group::Clients,
+        Group::Store,
+        Group::Webhooks,
+        Group::Traces,
+        Group::Alerts,
+        Group::Process,
+    ];
 
     /// In English and in Chinese.
     pub fn title(self) -> (&'static str, &'static str) {
@@ -95,6 +105,8 @@ impl Group {
             Group::Clients => ("Connections and sessions", "连接与会话"),
             Group::Store => ("The store", "存储"),
             Group::Webhooks => ("Webhooks and push", "Webhook 与推送"),
+            Group::Traces => ("Exported traces", "导出的链路追踪"),
+            Group::Alerts => ("Alerts", "告警"),
             Group::Process => ("The process", "进程"),
         }
     }

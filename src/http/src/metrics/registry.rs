@@ -25,10 +25,17 @@ pub mod label {
     };
     pub static OUTCOME: Label =
         Label { name: "outcome", values: "`answered` `failed` `unsent`", values_zh: "`answered` `failed` `unsent`" };
+    pub static EXPORT: Label =
+        Label { name: "outcome", values: "`exported` `failed` `dropped`", values_zh: "`exported` `failed` `dropped`" };
     pub static CODE: Label = Label {
         name: "code",
         values: "WebSocket close codes that the server gives, and 1006 for who just went away",
         values_zh: "服务器给出的 WebSocket 关闭码；直接消失的连接是 1006",
+    };
+    pub static ALERT: Label = Label {
+        name: "alert",
+        values: "`messages` `latency` `errors` `churn`",
+        values_zh: "`messages` `latency` `errors` `churn`",
     };
     pub static VERSION: Label = Label { name: "version", values: "that of the program", values_zh: "程序的版本" };
 }
@@ -195,6 +202,29 @@ metrics! {
         PUSH_TRIES: Counter [APP OUTCOME] "push_tries", Count("calls"),
             "Calls of push webhooks by outcome", "推送 webhook 的调用，按结果",
             only "where an app has a push webhook", "有应用配置了推送 webhook 时";
+    }
+    Traces {
+        OTLP_SPANS: Counter [EXPORT] "otlp_spans", Count("spans"),
+            "Spans of sampled messages by what became of them", "被采样消息的 span，按去向",
+            reading "`failed`: the collector refused them, or could not be reached in six tries; `dropped`: too many waited for it, or \
+                     the server stopped. The log says why.",
+            "`failed`：采集端拒收，或六次尝试都没能送达；`dropped`：等待的太多，或者服务器停止了。原因见日志。",
+            only "with `[journeys] otlp`", "配置了 `[journeys] otlp` 时";
+        OTLP_WAITING: Gauge [] "otlp_waiting", Count("spans"),
+            "Spans that wait to be sent; past 16384 they are dropped", "等待发送的 span；超过 16384 个就丢弃",
+            only "with `[journeys] otlp`", "配置了 `[journeys] otlp` 时";
+    }
+    Alerts {
+        ALERT_RAISED: Gauge [ALERT] "alert_raised", Flag,
+            "1 while a figure is out of what is usual for it", "某个指标超出其惯常范围期间为 1",
+            reading "`GET /alerts` has the numbers and what was usual.", "`GET /alerts` 给出数值和惯常范围。";
+        ALERTS_SILENT: Gauge [] "alerts_silent", Flag,
+            "1 while no notices of alerts are sent", "告警静默期间为 1",
+            reading "`POST /alerts/silence` began it; it ends by itself.", "由 `POST /alerts/silence` 开始，到时自动结束。";
+        ALERT_NOTICES: Counter [OUTCOME] "alert_notices", Count("notices"),
+            "Notices to the alerts' webhook by outcome", "发给告警 webhook 的通知，按结果",
+            reading "`failed`: given up after all tries; `unsent`: not even taken, because too many waited. All are 0 without a webhook.",
+            "`failed`：多次重试后放弃；`unsent`：等待的太多，没有接受。没有配置 webhook 时都是 0。";
     }
     Process {
         INFO: Gauge [VERSION] "info", Flag, "1, with the program's version", "恒为 1，带有程序的版本";

@@ -153,6 +153,7 @@ pub fn received(app: u16) -> MessageReceived {
         receipt: true,
         at: 1_700_000_000_000,
         ip: Some("10.1.2.3".into()),
+        journey: None,
     }
 }
 
@@ -169,6 +170,7 @@ pub fn sent(app: u16) -> MessageSent {
         receipt: false,
         at: 1_700_000_000_000,
         ip: None,
+        journey: None,
     }
 }
 
@@ -185,6 +187,7 @@ pub fn offline(app: u16) -> ReceiversOffline {
         mention_all: false,
         mentioned_offline: vec!["bob".into()],
         push_data: Some(r#"{"alert":"own"}"#.into()),
+        journey: None,
     }
 }
 
