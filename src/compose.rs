@@ -374,7 +374,7 @@ impl Server {
         self.days.end();
         // Every journey has ended by now.
         if let Some(exporter) = &self.exporter {
-            exporter.stop(rest / 2);
+            exporter.stop(rest / 4);
         }
         self.runtime.stop(rest / 4);
     }

@@ -112,7 +112,7 @@ fn as_found(mut topology: Topology, recorded: &Topology) -> Topology {
     for stage in &mut topology.stages {
         let Some(then) = recorded.stages.iter().find(|then| then.name == stage.name) else { continue };
         stage.workers = if stage.auto.workers { then.workers } else { stage.workers };
-        stage.batch = if stage.auto.batch { then.batch } else { stage.batch };
+        stage.batch = if stage.auto.batch { then.batch.min(stage.bound) } else { stage.batch };
     }
     topology
 }

@@ -347,12 +347,14 @@ fn commands_have_a_token_from_the_environment_or_by_flag() {
     };
     let out = std::env::temp_dir().join(format!("tidegate-access-{}.json", std::process::id()));
     let out = out.to_str().unwrap();
-    let looking: [&[&str]; 3] = [&["top", "--once", "--json"], &["tune"], &["tune", "--changes"]];
-    let changing: [&[&str]; 4] = [
+    let looking: [&[&str]; 4] = [&["top", "--once", "--json"], &["tune"], &["tune", "--changes"], &["alerts"]];
+    let changing: [&[&str]; 6] = [
         &["tune", "route", "workers=2"],
         &["tune", "route", "workers=3", "--dry-run"],
         &["tune", "--save"],
         &["record", "--for", "100ms", "--out", out, "--force"],
+        &["alerts", "--silence", "1m"],
+        &["alerts", "--end-silence"],
     ];
     eventually("the first second", || command(&server, Some(READ), looking[0]).status.success().then_some(()));
     for arguments in looking.iter().chain(&changing) {

@@ -30,7 +30,7 @@ use tidegate_net::Stats;
 use tidegate_stages::shared::World;
 
 use hours::Hours;
-use judge::{Finding, Judge, Patience, State};
+use judge::{Finding, Judge, LEARNED, Patience, State};
 use measure::Counted;
 use signal::{SIGNALS, Signal};
 use teller::{Kind, Teller};
@@ -123,10 +123,19 @@ impl Alerts {
         let least = self.settings.min_rate as f64;
         let values = counted.values_since(before, elapsed.as_secs_f64(), least);
         state.begun = Some((counted, now));
-        self.judge(&mut state, values);
+        let is_over = self.judge(&mut state, values);
+        let hours = is_over.then(|| state.hours.done().to_vec());
+        // Who looks at alerts shall not wait for the disk.
+        drop(state);
+        if let Some(hours) = hours
+            && let Err(error) = file::save(&self.path, &hours)
+        {
+            log::warn!("what was usual at each hour could not be saved in {}: {error}", self.path.display());
+        }
     }
 
-    fn judge(&self, state: &mut All, values: [Option<f64>; SIGNALS]) {
+    /// Returns whether an hour is over.
+    fn judge(&self, state: &mut All, values: [Option<f64>; SIGNALS]) -> bool {
         let now = self.world.now();
         state.end_silence(now);
         for signal in Signal::ALL {
@@ -155,11 +164,7 @@ impl Alerts {
                 self.tell(state, signal, kind, words, now);
             }
         }
-        if state.hours.see(now, values)
-            && let Err(error) = file::save(&self.path, state.hours.done())
-        {
-            log::warn!("what was usual at each hour could not be saved in {}: {error}", self.path.display());
-        }
+        state.hours.see(now, values)
     }
 
     fn words(&self, signal: Signal, shown: &Shown) -> String {
@@ -306,7 +311,8 @@ fn patience(settings: &tidegate_config::Alerts) -> Patience {
         clear,
         most_clear: values(HOUR).max(clear),
         relapse: values(HOUR),
-        adapt: values(ADAPT),
+        // What it adapts to must be enough to judge by.
+        adapt: values(ADAPT).max(LEARNED as u32),
     }
 }
 

@@ -86,11 +86,11 @@ impl Remote {
     }
 
     pub fn post_json(&self, path: &str, body: &Value) -> Result<Value, Stop> {
-        self.answer(path, self.agent.post(self.url(path)).header("tidegate-by", &self.by).send_json(body))
+        self.answer(path, self.changing(self.agent.post(self.url(path))).send_json(body))
     }
 
     pub fn delete(&self, path: &str) -> Result<Value, Stop> {
-        self.answer(path, self.agent.delete(self.url(path)).header("tidegate-by", &self.by).call())
+        self.answer(path, self.changing(self.agent.delete(self.url(path))).call())
     }
 
     pub fn post(&self, path: &str) -> Result<Value, Stop> {

@@ -256,7 +256,8 @@ const BY_ITSELF: &str = "adaptive";
 fn keep_what_was_found(before: &Topology, after: &mut Topology) {
     for (now, then) in before.stages.iter().zip(&mut after.stages).filter(|(now, then)| now.name == then.name) {
         then.workers = if now.auto.workers && then.auto.workers { now.workers } else { then.workers };
-        then.batch = if now.auto.batch && then.auto.batch { now.batch } else { then.batch };
+        // A bound that is lowered takes it along: nobody has set this number.
+        then.batch = if now.auto.batch && then.auto.batch { now.batch.min(then.bound) } else { then.batch };
     }
 }
 

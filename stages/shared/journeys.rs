@@ -26,6 +26,10 @@ pub const OUTCOME: &str = "outcome";
 /// The number of the refusal, and its name.
 pub const CODE: &str = "code";
 pub const CODE_NAME: &str = "code name";
+/// Of slow messages that were not sampled, so many are kept in a second: where all are slow, to keep each would make it worse
+/// and leave no room for those that tell more.
+const MOST_SLOW: u32 = 100;
+
 /// It took longer than `slow`.
 pub const SLOW: &str = "slow";
 
@@ -40,6 +44,8 @@ pub struct Journeys {
     random: [u64; 2],
     /// Nanoseconds; a message that takes longer is kept though it was not sampled.
     slow: u64,
+    /// The second in which one was kept last, and how many were then, in the lower half.
+    kept_slow: AtomicU64,
     kept: Mutex<LruCache<MessageId, Arc<Way>>>,
     ended: OnceLock<Ended>,
 }
@@ -57,6 +63,7 @@ impl Journeys {
             random: [(random >> 64) as u64 | 1, random as u64],
             kept: Mutex::new(LruCache::new(most)),
             slow: slow.map_or(u64::MAX, |slow| slow.as_nanos() as u64),
+            kept_slow: AtomicU64::new(0),
             ended: OnceLock::new(),
         }
     }
@@ -120,10 +127,23 @@ impl Journeys {
         if let Some(journey) = journey {
             return journey.note(SLOW, "true");
         }
+        if !self.may_keep_slow(now) {
+            return;
+        }
         let journey = self.journey(self.seen.fetch_add(1, Ordering::Relaxed));
         journey.note(SLOW, "true");
         journey.mark(Mark { stage: UNSEEN.into(), queued_at: since, started_at: now, ended_at: now, batch: 1 });
         self.name(mid, &journey);
+    }
+
+    /// Whether one more slow message that was not sampled may be kept in this second.
+    fn may_keep_slow(&self, now_ns: u64) -> bool {
+        let second = (now_ns / 1_000_000_000) << 32;
+        let more = |kept: u64| match kept & !u64::from(u32::MAX) == second {
+            true => ((kept as u32) < MOST_SLOW).then_some(kept + 1),
+            false => Some(second | 1),
+        };
+        self.kept_slow.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     /// All that are kept, the newest first.
@@ -199,5 +219,23 @@ mod tests {
                 assert!(id >> 64 != 0 && seen.insert(id), "{id:032x}");
             }
         }
+    }
+    #[test]
+    fn where_all_are_slow_so_many_are_kept_in_a_second() {
+        let journeys = Journeys::new(0.0, Some(Duration::from_millis(1)), 4 * MOST_SLOW as usize, [7; 16]);
+        let went_out = |from: u32, second: u64| {
+            for n in from..from + 3 * MOST_SLOW {
+                journeys.went_out(
+                    MessageId::new(n.into(), 0, n.into()),
+                    None,
+                    second * 1_000_000_000,
+                    second * 1_000_000_000 + 2_000_000,
+                );
+            }
+        };
+        went_out(1, 5);
+        assert_eq!(journeys.all().len(), MOST_SLOW as usize);
+        went_out(1_000, 6);
+        assert_eq!(journeys.all().len(), 2 * MOST_SLOW as usize);
     }
 }

@@ -7,13 +7,18 @@ use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::Span;
 
-/// The text without the secrets of its `[[app]]` tables, of `[admin]`, `[alerts]` and `[journeys]`. Where it does not parse (`broken`), whatever looks like one
-/// is covered as well.
+/// The text without the secrets of its `[[app]]` tables, of `[admin]`, `[alerts]` and `[journeys]`. Where it does not parse
+/// (`broken`), whatever looks like one is covered as well.
 pub(crate) fn mask(text: &str, root: &DeTable<'_>, broken: bool) -> String {
     let mut spans = Vec::new();
     for section in ["app", "admin", "alerts", "journeys"] {
         if let Some(value) = root.get(section) {
             find(value, false, &mut spans);
+        }
+    }
+    for (table, key) in [("alerts", "webhook"), ("journeys", "otlp")] {
+        if let Some(url) = root.get(table).and_then(|table| table.get_ref().as_table()?.get(key)) {
+            spans.extend(path_of(text, url.span()));
         }
     }
     if broken {
@@ -49,6 +54,12 @@ fn find(value: &Spanned<DeValue<'_>>, hidden: bool, spans: &mut Vec<Span>) {
         _ if hidden => spans.push(value.span()),
         _ => {}
     }
+}
+
+/// What stands behind the host of a URL, which may let in whoever knows it.
+fn path_of(text: &str, url: Span) -> Option<Span> {
+    let (slash, _) = text.get(url.clone())?.match_indices('/').nth(2)?;
+    Some(url.start + slash + 1..url.end)
 }
 
 /// Behind each `key =`, `master_key =` or `secret =`, the rest of the line.
@@ -99,6 +110,8 @@ mod tests {
         assert_eq!(masked(bare), bare.replace("12345", "*****"));
         let headers = "[journeys]\notlp_headers = { Authorization = \"hush\", x = ['hush'] }\n";
         assert_eq!(masked(headers), headers.replace("hush", "****"));
+        let urls = "[alerts]\nwebhook = \"htps://a.example/hush\"\n[journeys]\notlp = \"http://o.example\"\n";
+        assert_eq!(masked(urls), urls.replace("hush", "****"));
         assert_eq!(masked("[[app]]\nkey = \"秘密\"").len(), "[[app]]\nkey = \"秘密\"".len());
     }
 

@@ -109,7 +109,7 @@ pub(crate) fn of(config: &Config) -> Vec<Setting> {
         list.plain("keep", journeys.keep);
         list.plain("trace", journeys.trace);
         if let Some(otlp) = &journeys.otlp {
-            list.text("otlp", &*otlp.url);
+            list.add("otlp", Value::SecretUrl(otlp.url.to_string()));
             list.under("otlp_headers", |list| otlp.headers.0.iter().for_each(|(name, value)| list.secret(name, value)));
         }
     });

@@ -43,7 +43,7 @@ impl Default for AlarmOptions {
     }
 }
 
-/// Where notices go. Dropped, it finishes what waits.
+/// Where notices go. What waits at the end of the runtime is lost: the next start judges anew.
 pub struct AlertWebhook {
     target: Arc<Target>,
     queue: mpsc::Sender<Bytes>,

@@ -7,6 +7,7 @@ mod json;
 mod sender;
 mod span;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,7 +49,7 @@ struct Inner {
 
 /// Spans that wait for the one that sends them.
 struct Queue {
-    waiting: Mutex<Vec<Span>>,
+    waiting: Mutex<VecDeque<Span>>,
     /// There is a batch, or an end.
     wake: Notify,
     /// No more is coming.
@@ -174,7 +175,7 @@ impl fmt::Debug for Exporter {
 }
 
 impl Queue {
-    fn waiting(&self) -> MutexGuard<'_, Vec<Span>> {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Span>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
