@@ -255,6 +255,8 @@ pub fn print(text: &str) -> Result<(), Stop> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -269,6 +271,12 @@ mod tests {
             (include_str!("../docs/configuration.md"), tidegate_config::reference(&config_file::catalogue()));
         let other = page.lines().zip(current.lines()).find(|(page, current)| page != current);
         assert!(page == current, "docs/configuration.md is out of date: {other:?}");
+    }
+
+    #[test]
+    fn the_pipeline_to_practise_on_loads() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/mistuned.toml");
+        assert!(load(Some(&file)).is_ok_and(|(config, _)| config.warnings.is_empty()));
     }
 
     #[test]
