@@ -4,7 +4,7 @@
 //! `tuning`'s.
 
 use std::num::NonZero;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -23,12 +23,11 @@ const NOTICED: Duration = Duration::from_millis(500);
 /// Begins. It ends when what comes back is dropped.
 pub fn begin(pipeline: Arc<Pipeline<Event>>, tuner: Arc<Tuner>) -> std::io::Result<Monitor> {
     let cores = available_parallelism().map_or(1, NonZero::get);
-    let controller = Mutex::new(Adaptive::new());
+    let mut controller = Adaptive::new();
     Monitor::start("adaptive", move || {
-        let mut controller = controller.lock().unwrap_or_else(PoisonError::into_inner);
         let topology = pipeline.topology();
         if !topology.stages.iter().any(|stage| stage.auto.any()) {
-            *controller = Adaptive::new();
+            controller = Adaptive::new();
             return NOTICED;
         }
         let Some(step) = controller.look(pipeline.now(), &looks(&pipeline, &topology, cores)) else { return EVERY };

@@ -14,7 +14,7 @@ pub struct Monitor {
 
 impl Monitor {
     /// Calls `look` on a thread of its own, of this name, each time after as long as it said.
-    pub fn start(name: &str, look: impl Fn() -> Duration + Send + 'static) -> std::io::Result<Monitor> {
+    pub fn start(name: &str, mut look: impl FnMut() -> Duration + Send + 'static) -> std::io::Result<Monitor> {
         let (stop, stopped) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             let mut wait = Duration::ZERO;

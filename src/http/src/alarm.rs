@@ -14,7 +14,7 @@ use crate::breaker::Breaker;
 use crate::client::{self, Client};
 use crate::slots::Slots;
 use crate::sparing::Sparing;
-use crate::target::{CallError, Counts, Outgoing, Target};
+use crate::target::{CallError, Counts, Outgoing, Patience, Target};
 use crate::{HttpRuntime, NoticesSent, StartError};
 
 /// Bounds of the alerts' webhook.
@@ -133,18 +133,12 @@ impl AlertWebhook {
 }
 
 async fn deliver(target: &Target, client: &Client, body: &Bytes, options: &AlarmOptions) -> Result<(), CallError> {
-    let mut pause = options.pause;
-    let mut tried = 1;
-    loop {
-        match target.call(client, Outgoing { body: body.clone(), again: false, span: None }, |_| Ok(())).await {
-            // An answer that is too long is an answer.
-            Ok(()) | Err(CallError::TooLong) => return Ok(()),
-            Err(error) if tried < options.tries && error.may_pass() => {
-                target.warn("a notice", None, &error, "it is tried again");
-                tokio::time::sleep(pause).await;
-                (tried, pause) = (tried + 1, (pause * 2).min(options.most_pause));
-            }
-            Err(error) => return Err(error),
-        }
+    let patience = Patience { tries: options.tries, pause: options.pause, most_pause: options.most_pause };
+    let call = || Outgoing { body: body.clone(), again: false, span: None };
+    let between = |error: &CallError| target.warn("a notice", None, error, "it is tried again");
+    match target.insist(client, patience, call, between).await {
+        // An answer that is too long is an answer.
+        Err(CallError::TooLong) => Ok(()),
+        told => told,
     }
 }

@@ -15,6 +15,7 @@ mod notifier;
 mod otlp;
 mod places;
 mod public;
+mod random;
 mod runtime;
 mod server;
 mod slots;

@@ -24,7 +24,7 @@ use crate::metrics::{Family, registry};
 use crate::otlp::Exporter;
 use crate::slots::Slots;
 use crate::sparing::Sparing;
-use crate::target::{CallError, Calls, Counts, Outgoing, Target};
+use crate::target::{CallError, Calls, Counts, Outgoing, Patience, Target};
 use crate::{HttpRuntime, StartError};
 
 /// Bounds of one app's push webhook.
@@ -65,8 +65,7 @@ impl Default for NotifierOptions {
 pub struct WebhookNotifier {
     handle: Handle,
     client: Client,
-    tries: u32,
-    pause: Duration,
+    patience: Patience,
     exporter: Option<Exporter>,
     apps: HashMap<AppId, Arc<AppPush>>,
 }
@@ -129,8 +128,7 @@ impl WebhookNotifier {
         Ok(WebhookNotifier {
             handle: runtime.handle(),
             client,
-            tries: options.tries.max(1),
-            pause: options.pause,
+            patience: Patience { tries: options.tries, pause: options.pause, most_pause: Duration::MAX },
             exporter: options.exporter,
             apps: by_app,
         })
@@ -169,9 +167,9 @@ impl Notifier for WebhookNotifier {
             self.handle.spawn(async move { done.tell(Err("too many notifications are waiting".to_owned())) });
             return;
         };
-        let (client, exporter, tries) = (self.client.clone(), self.exporter.clone(), (self.tries, self.pause));
+        let (client, exporter, patience) = (self.client.clone(), self.exporter.clone(), self.patience);
         self.handle.spawn(async move {
-            let told = deliver(&app, &client, &notification, exporter.as_ref(), tries).await;
+            let told = deliver(&app, &client, &notification, exporter.as_ref(), patience).await;
             drop(place);
             if let Err(error) = &told {
                 app.target.warn("a notification", notification.journey, error, "it is given up");
@@ -186,21 +184,15 @@ async fn deliver(
     client: &Client,
     notification: &Notification,
     exporter: Option<&Exporter>,
-    (tries, mut pause): (u32, Duration),
+    patience: Patience,
 ) -> Result<(), CallError> {
     let body = Bytes::from(written(&app.id, notification));
-    let mut tried = 1;
-    loop {
-        let exported = exporter.zip(notification.journey);
+    let exported = exporter.zip(notification.journey);
+    let call = || {
         let span = exported.map(|(exporter, journey)| exporter.call(journey, "push webhook", app.target.host()));
-        match app.target.call(client, Outgoing { body: body.clone(), again: false, span }, |_| Ok(())).await {
-            Err(error) if tried < tries && error.may_pass() => {
-                tokio::time::sleep(pause).await;
-                (tried, pause) = (tried + 1, pause * 2);
-            }
-            told => return told,
-        }
-    }
+        Outgoing { body: body.clone(), again: false, span }
+    };
+    app.target.insist(client, patience, call, |_| {}).await
 }
 
 fn written(app: &str, notification: &Notification) -> Vec<u8> {

@@ -77,6 +77,16 @@ pub(crate) struct Outgoing {
     pub span: Option<CallSpan>,
 }
 
+/// How often a call is made that fails and may pass.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// One is made in any case.
+    pub tries: u32,
+    /// Before the second try; each further one is twice as long, up to `most_pause`.
+    pub pause: Duration,
+    pub most_pause: Duration,
+}
+
 pub(crate) struct Target {
     /// For logs: what it is, and of which app.
     pub name: Box<str>,
@@ -181,6 +191,28 @@ impl Target {
         };
         count.fetch_add(1, Ordering::Relaxed);
         result
+    }
+
+    /// Makes a call, and makes it again while its error may pass and there are tries left. `call`: what each try sends;
+    /// `between`: is told of each error after which another try follows.
+    pub async fn insist(
+        &self,
+        client: &Client,
+        patience: Patience,
+        call: impl Fn() -> Outgoing,
+        between: impl Fn(&CallError),
+    ) -> Result<(), CallError> {
+        let (mut tried, mut pause) = (1, patience.pause);
+        loop {
+            match self.call(client, call(), |_| Ok(())).await {
+                Err(error) if tried < patience.tries && error.may_pass() => {
+                    between(&error);
+                    tokio::time::sleep(pause).await;
+                    (tried, pause) = (tried + 1, pause.saturating_mul(2).min(patience.most_pause));
+                }
+                told => return told,
+            }
+        }
     }
 
     async fn bounded<T>(

@@ -3,7 +3,6 @@
 //! Owns these documents only.
 
 use std::borrow::Cow;
-use std::hash::{BuildHasher, RandomState};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -134,9 +133,4 @@ fn content(body: &Body) -> Cow<'_, str> {
         Body::Text(text) => String::from_utf8_lossy(text),
         Body::Binary(bytes) => STANDARD.encode(bytes).into(),
     }
-}
-
-/// A number that another start of the process has hardly ever.
-pub(crate) fn random() -> u64 {
-    RandomState::new().hash_one(std::process::id())
 }

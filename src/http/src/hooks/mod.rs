@@ -24,6 +24,7 @@ use crate::breaker::Breaker;
 use crate::client::{self, Client};
 use crate::metrics::{Family, registry};
 use crate::otlp::Exporter;
+use crate::random::random;
 use crate::slots::Slots;
 use crate::sparing::Sparing;
 use crate::target::{CallError, Calls, Counts, Outgoing, Places, Target};
@@ -122,7 +123,7 @@ impl WebhookHooks {
         let secure = client::any_secure(by_app.values().flat_map(|app| &app.hooks).map(|hook| &hook.target.uri));
         let shared = Shared {
             client: Client::new(secure)?,
-            process: ask::random(),
+            process: random(),
             calls: AtomicU64::new(0),
             max_body: options.max_body,
             default_push: options.default_push,

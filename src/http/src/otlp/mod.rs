@@ -9,7 +9,6 @@ mod span;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -211,9 +210,4 @@ impl CallSpan {
 fn unix_ns() -> u64 {
     // A clock before 1970 gives 0, and a trace that nobody will find.
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
-}
-
-/// A number that another start of the process has hardly ever.
-fn random() -> u64 {
-    RandomState::new().hash_one(std::process::id())
 }

@@ -12,10 +12,11 @@ use hyper::Uri;
 use hyper::header::HeaderMap;
 use tokio::time::timeout;
 
+use super::Queue;
 use super::json::{self, Sender};
 use super::span::Span;
-use super::{Queue, random};
 use crate::client::{Client, PostError};
+use crate::random::random;
 use crate::sparing::Sparing;
 
 /// How long less than a batch waits for more.
